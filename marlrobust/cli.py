@@ -1,0 +1,363 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marlrobust import config
+from marlrobust.errors import UserError
+from marlrobust.registry import unknown
+
+SCENARIOS = ("battle", "pursuit")
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Command(click.Command):
+    """A command whose user errors are one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise click.UsageError(str(error), ctx=None) from None
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            raise click.UsageError(f"cannot use{where}: {error.strerror or error}", ctx=None) from None
+
+
+class Named(click.ParamType):
+    """A name with "did you mean"."""
+
+    name = "name"
+
+    def __init__(self, noun: str, names: Callable[[], Any]) -> None:
+        self.noun, self.names = noun, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        names = list(self.names())
+        if value not in names:
+            self.fail(unknown(self.noun, value, names), param, ctx)
+        return value
+
+
+def _methods() -> Any:
+    from marlrobust.defenses.methods import METHODS
+
+    return METHODS
+
+
+def _counts(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    return (
+        None if value is None else tuple(_numbers(value, int, "--agents takes whole numbers, as in 0,8,16"))
+    )
+
+
+def _epsilons(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    return (
+        None
+        if value is None
+        else tuple(_numbers(value, float, "--eps takes numbers, as in 0.075 or 0.05,0.1"))
+    )
+
+
+def _numbers(text: str, kind: Callable[[str], Any], message: str) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{message}; not '{text}'") from None
+
+
+def _attack(text: str) -> dict[str, Any]:
+    """`pgd:steps=20,start=uniform` as attack settings."""
+    import yaml
+
+    name, _, tail = text.partition(":")
+    parameters = {}
+    for part in filter(None, tail.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise click.BadParameter(f"--attack takes NAME:PARAMETER=VALUE,…; not '{text}'")
+        parameters[key] = yaml.safe_load(value)
+    return {"name": name, "parameters": parameters}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def _command_line() -> str:
+    return " ".join(["marlrobust", *sys.argv[1:]])
+
+
+CONFIG = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win."
+)
+RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of trained policies.",
+)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="marlrobust")
+def main() -> None:
+    """Train teams of agents, attack what they see, and report how far they can be trusted.
+
+    \b
+    marlrobust train --method mfac
+    marlrobust train --method a2c              # the opponent in every test
+    marlrobust attack --eps 0.075 --agents 0,8,16,32,48,64
+    """
+
+
+@main.command(cls=Command)
+@CONFIG
+@RUNS
+@click.option(
+    "--method",
+    type=Named("method", _methods),
+    help="mfac, sa-mfac, sa-mfac3, romfac1, romfac, a2c.  [default: romfac]",
+)
+@click.option(
+    "--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: battle]"
+)
+@click.option("--seed", type=click.IntRange(0), help="Of everything random in the training.  [default: 0]")
+@click.option("--normal-rounds", type=click.IntRange(0), help="Rounds before the action loss (M_norm).")
+@click.option("--loop-rounds", type=click.IntRange(1), help="Rounds of each of the three loops (M_adv).")
+@click.option(
+    "--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side."
+)
+@click.option("--device", help="cpu or cuda.  [default: cpu]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/SCENARIO/METHOD]"
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
+@click.option("--overwrite", is_flag=True, help="Start anew where a training is stored.")
+def train(
+    config_file: Path | None, runs: Path, out: Path | None, resume: bool, overwrite: bool, **flags: Any
+) -> None:
+    """Train a method by self-play (Algorithm 1 of the paper).
+
+    \b
+    marlrobust train --method romfac
+    marlrobust train --method mfac --scenario pursuit --seed 1
+    marlrobust train --method romfac --resume        # after an interruption
+
+    Writes the policy (safetensors, with a JSON card), train.csv with a row an iteration, the resolved config.yaml,
+    and checkpoints. Ctrl-C saves.
+    """
+    import torch
+
+    from marlrobust.training.trainer import Trainer
+
+    game = _given(scenario=flags.pop("scenario"), map_size=flags.pop("map_size"))
+    given = config.load(config_file) if config_file else {}
+    scenario = game.get("scenario") or given.get("game", {}).get("scenario", "battle")
+    preset = config.PRESETS.get(scenario, {})
+    settings = config.resolve(config.TrainSettings, preset, given, {"game": game}, _given(**flags))
+    _methods()[settings.method]  # a configuration file may name one that there is not
+    name = settings.method if settings.seed == 0 else f"{settings.method}-seed{settings.seed}"
+    folder = out or runs / settings.game.scenario / name
+    again = f"marlrobust train --config {folder / 'config.yaml'} --out {folder} --resume"
+    stored = folder / "config.yaml"
+    if stored.exists() and not overwrite:
+        if not resume:
+            raise UserError(
+                f"{folder} holds a training already: give --resume to go on, or --overwrite to start anew"
+            )
+        if config.resolve(config.TrainSettings, config.load(stored)) != settings:
+            raise UserError(f"{folder} was trained with other settings: resume it with '{again}'")
+    torch.set_num_threads(1)  # a process a method is the better use of cores
+    trainer = Trainer(settings, folder)
+    if overwrite:
+        for file in ("state.safetensors", "train.csv"):
+            (folder / file).unlink(missing_ok=True)
+    from marlrobust.files import write_atomically
+
+    write_atomically(stored, lambda temporary: temporary.write_text(config.dump(settings)))
+    trainer.resume()
+    stopped = _stop_on_signal(again)
+    _run_training(trainer, stopped)
+    if not trainer.finished:
+        click.echo(f"stopped after {trainer.rounds} of {settings.rounds} rounds, saved; go on with: {again}")
+        raise SystemExit(130)
+    click.echo(f"trained {settings.method} on {settings.game.scenario} for {trainer.rounds} rounds: {folder}")
+
+
+def _run_training(trainer: Any, stopped: Callable[[], bool]) -> None:
+    from marlrobust.progress import Progress
+
+    s = trainer.settings
+    label = f"{s.method} {s.game.scenario}"
+    with Progress(s.rounds, "rounds", label, done=trainer.rounds) as progress:
+
+        def report(row: dict[str, float]) -> None:
+            note = "reward {reward:.0f} kills {kills:.0f} entropy {entropy:.2f} mu {mu:.3f} flips {flip_rate:.2f}"
+            progress.advance(s.parallel_rounds, note.format(**row))
+
+        trainer.run(stop=stopped, report=report)
+
+
+def _stop_on_signal(again: str) -> Callable[[], bool]:
+    """The first Ctrl-C, or SIGTERM, asks for an end after this iteration; a second Ctrl-C ends at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        click.echo("\nfinishing this iteration, then saving (Ctrl-C again to lose the iteration)", err=True)
+
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return lambda: bool(asked)
+
+
+@main.command(cls=Command)
+@CONFIG
+@RUNS
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help="A name under runs, a folder or a file; may be repeated.  [default: all]",
+)
+@click.option("--opponent", help="Whom they play; never attacked.  [default: a2c]")
+@click.option(
+    "--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]"
+)
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    help="NAME or NAME:steps=20,restarts=2; may be repeated.  [default: pgd]",
+)
+@click.option(
+    "--eps", "epsilons", callback=_epsilons, help="Radius in state units, or several.  [default: 0.075]"
+)
+@click.option("--norm", type=click.Choice(["l_inf", "l_2"]), help="Of the radius.  [default: l_inf]")
+@click.option("--agents", callback=_counts, help="Counts of attacked agents.  [default: 0,8,16,32,48,64]")
+@click.option(
+    "--features",
+    type=click.Choice(["all", "view", "features"]),
+    help="What of a state may be perturbed.  [default: all]",
+)
+@click.option(
+    "--greedy/--sample", default=None, help="Take the likeliest action, or sample.  [default: sample]"
+)
+@click.option("--rounds", type=click.IntRange(1), help="Rounds a cell.  [default: 50]")
+@click.option("--steps", "max_steps", type=click.IntRange(1), help="Steps a round at most.  [default: 400]")
+@click.option(
+    "--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side."
+)
+@click.option("--seed", type=click.IntRange(0), help="Of starts, victims, noise.  [default: 0]")
+@click.option("--workers", type=click.IntRange(1), help="Processes side by side.  [default: the cores]")
+@click.option("--device", help="cpu or cuda.  [default: cpu]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/ and the date]"
+)
+def attack(config_file: Path | None, runs: Path, out: Path | None, **flags: Any) -> None:
+    """Attack trained policies with growing numbers of victims, and write tables, figures and a report.
+
+    \b
+    marlrobust attack                                         # every policy under runs/
+    marlrobust attack --eps 0.075 --agents 0,8,16,32,48,64
+    marlrobust attack --policy romfac --attack pgd:steps=50,restarts=3 --attack fgsm --attack random
+
+    An interrupted sweep goes on where it stopped when the same command is run again.
+    """
+    from marlrobust.evaluation.runner import run_sweep
+
+    flags["policies"] = flags["policies"] or None
+    flags["attacks"] = [_attack(text) for text in flags["attacks"]] or None
+    given = config.load(config_file) if config_file else {}
+    default = {"workers": os.cpu_count() or 1}
+    settings = config.resolve(config.SweepSettings, default, given, _given(**flags))
+    folder = out or Path("results") / date.today().isoformat()
+    began = time.monotonic()
+    done = run_sweep(settings, runs, folder, command=_command_line(), say=_note)
+    _report(folder, done.rows, done.about)
+    click.echo(
+        f"{len(done.rows)} rounds in {time.monotonic() - began:.0f} s, {done.played} cells played, {done.kept} kept"
+    )
+
+
+def _note(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
+    from marlrobust.reports.report import write_report
+    from marlrobust.reports.tables import table, table1
+
+    written = write_report(rows, folder, about)
+    click.echo(table1(table(rows)).to_string(index=False))
+    for path in written.values():
+        click.echo(path)
+
+
+@main.command(cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write the tables, figures and report of FOLDER again, from its stored rows.
+
+    \b
+    marlrobust report results/2026-01-31
+    """
+    from marlrobust.evaluation.runner import stored_sweep
+
+    done = stored_sweep(folder, _note)
+    _report(folder, done.rows, done.about)
+
+
+@main.command("list", cls=Command)
+@click.argument("what", type=Named("list", lambda: ("methods", "attacks", "scenarios", "policies")))
+@RUNS
+def list_(what: str, runs: Path) -> None:
+    """Show the methods, attacks, scenarios or policies that there are.
+
+    \b
+    marlrobust list attacks
+    """
+    for name, words in _listing(what, runs):
+        click.echo(f"{name:<24} {words}")
+
+
+def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
+    if what == "methods":
+        return [(name, method.description) for name, method in _methods().items()]
+    if what == "attacks":
+        from marlrobust.attacks import ATTACKS
+
+        return [(name, kind.summary) for name, kind in ATTACKS.items()]
+    if what == "scenarios":
+        from marlrobust.games.scenarios import SCENARIOS as games
+
+        return [(name, (make.__doc__ or "").splitlines()[0]) for name, make in games.items()]
+    from marlrobust.policies.runs import every
+
+    stored = [policy for scenario in SCENARIOS for policy in every(runs, scenario)]
+    if not stored:
+        raise UserError(
+            f"there are no policies under {runs}: train one with 'marlrobust train --method mfac'"
+        )
+    return [
+        (
+            f"{p.card.scenario}/{p.name}",
+            f"{p.card.method}, {p.card.rounds} rounds, seed {p.card.seed}, {p.card.hash[:12]}",
+        )
+        for p in stored
+    ]

@@ -1,0 +1,184 @@
+"""Every setting and its default, typed and checked. A YAML file may give any of them; unknown names are errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from marlrobust.errors import UserError
+
+Scenario = Literal["battle", "pursuit"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: no unknown fields, no change after the check, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GameSettings(Settings):
+    """A game and its rewards (per agent). None: the scenario's own default, see `marlrobust.games.magent`."""
+
+    scenario: Scenario = "battle"
+    map_size: int | None = Field(None, ge=7, le=400)
+    max_steps: int = Field(400, ge=1)
+    rewards: dict[str, float] = Field(default_factory=dict)
+    predators: int | None = Field(None, ge=1)
+    prey: int | None = Field(None, ge=1)
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for the game's constructor: those that were set."""
+        named = self.model_dump(exclude={"scenario", "rewards"}, exclude_none=True)
+        return {**named, **self.rewards}
+
+
+class TrainSettings(Settings):
+    """Algorithm 1 with replay and target networks; the schedule of eq. 13 counts rounds."""
+
+    game: GameSettings = GameSettings()
+    method: str = "romfac"
+    seed: int = Field(0, ge=0)
+    device: str = "cpu"
+
+    normal_rounds: int = Field(800, ge=0)  # M_norm: rounds with mu = 0, the same for all methods
+    loop_rounds: int = Field(400, ge=1)  # M_adv, of each of the loops
+    loops: int = Field(3, ge=1)  # c; a method with one loop gets one of loops * loop_rounds
+    ramp: float = Field(0.8, gt=0, le=1)  # omega: share of a loop after which mu stays at mu_max
+    mu_max: float = Field(0.1, ge=0)  # 1 from the start collapses the policy into one constant action
+    epsilon: float = Field(0.075, ge=0)  # l_inf radius of the training attack, in state units
+    attack_steps: int = Field(5, ge=1)  # of the inner PGD
+
+    parallel_rounds: int = Field(8, ge=1)
+    hidden: int = Field(256, ge=1)
+    embedding: int = Field(64, ge=1)  # of the mean action
+    gamma: float = Field(0.95, ge=0, lt=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    robust_learning_rate: float = Field(1e-4, gt=0)  # after M_norm, for all methods
+    first_entropy: float = Field(
+        0.08, ge=0
+    )  # weight of the bonus at round 0: with 0.02 nobody dares to attack
+    entropy: float = Field(0.02, ge=0)  # reached, geometrically, after half of M_norm
+    robust_entropy: float = Field(0.05, ge=0)  # after M_norm, for all methods: robust training eats entropy
+    gradient_norm: float = Field(5.0, gt=0)
+    tau: float = Field(0.01, gt=0, le=1)
+    batch_size: int = Field(1024, ge=1)
+    replay_size: int = Field(200_000, ge=1)
+    replay_ratio: float = Field(0.5, gt=0)  # transitions learned from for each one played
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the whole training: M_norm + c * M_adv."""
+        return self.normal_rounds + self.loops * self.loop_rounds
+
+    def normal_phase(self) -> dict[str, Any]:
+        """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
+        later = {
+            "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps",
+            "robust_learning_rate", "robust_entropy",
+        }  # fmt: skip
+        return self.model_dump(exclude=later)
+
+
+# Pursuit needs more entropy (with 0.02 both sides learn to do nothing) and fewer rounds: each has 400 full steps.
+# Battle is trained on shorter rounds: a trained team has won or lost by then, an untrained one stands about.
+PRESETS: dict[str, dict[str, Any]] = {
+    "battle": {"game": {"max_steps": 200}},
+    "pursuit": {
+        "first_entropy": 0.1,
+        "entropy": 0.1,
+        "robust_entropy": 0.1,
+        "normal_rounds": 80,
+        "loop_rounds": 40,
+        "parallel_rounds": 4,
+    },
+}
+
+
+class AttackSettings(Settings):
+    """One attack as it is run: its name, its own parameters, and the threat it stays inside."""
+
+    name: str = "pgd"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class SweepSettings(Settings):
+    """The grid of an evaluation: policies x attacks x epsilons x counts, each cell a batch of rounds."""
+
+    policies: tuple[str, ...] = ()  # none: every policy under the runs folder
+    scenario: Scenario | None = None  # None: every one that the policies are for
+    map_size: int | None = Field(None, ge=7, le=400)
+    opponent: str = "a2c"
+    attacks: tuple[AttackSettings, ...] = (AttackSettings(),)
+    norm: Literal["l_inf", "l_2"] = "l_inf"
+    epsilons: tuple[float, ...] = (0.075,)
+    agents: tuple[int, ...] = (0, 8, 16, 32, 48, 64)
+    features: Literal["all", "view", "features"] = "all"
+    greedy: bool = False
+    rounds: int = Field(50, ge=1)
+    max_steps: int = Field(400, ge=1)
+    seed: int = Field(0, ge=0)
+    workers: int = Field(1, ge=1)
+    device: str = "cpu"
+
+    @field_validator("epsilons")
+    @classmethod
+    def _epsilons(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 <= v < float("inf") for v in values):
+            raise ValueError("epsilon is a radius: a finite number, zero or more")
+        return values
+
+    @field_validator("agents")
+    @classmethod
+    def _agents(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if any(v < 0 for v in values):
+            raise ValueError("a count of attacked agents is zero or more")
+        return tuple(sorted(set(values)))
+
+    def game(self, scenario: Scenario) -> GameSettings:
+        """The game that is played in `scenario`."""
+        return GameSettings(scenario=scenario, map_size=self.map_size, max_steps=self.max_steps)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def resolve(kind: type[S], *layers: dict[str, Any]) -> S:
+    """Settings of `kind` from layers of values, the later ones winning; raises UserError that names the field."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merge(merged, layer)
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UserError("; ".join(reasons)) from None
+
+
+def merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
+    """Put the values of `layer` into `into`, nested tables by their fields."""
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, dict) else value
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The table in a YAML file; raises UserError where it is none."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read the configuration {path}: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"the configuration {path} is no table of names and values")
+    return values
+
+
+def dump(settings: Settings) -> str:
+    """The settings as YAML, which `load` reads back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,5 @@
+"""What goes wrong by a user's hand: the command line prints the sentence and ends with exit code 2."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; its text says how."""

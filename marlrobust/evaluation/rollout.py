@@ -1,0 +1,174 @@
+"""Rounds of a game under attack: the only place where game, attack and policy meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marlrobust.attacks.attack import Attack
+from marlrobust.attacks.victims import draw_victims
+from marlrobust.games.game import Bools, Game, Ints, Observation
+from marlrobust.policies.networks import Policy
+from marlrobust.policies.sampling import sample_actions
+from marlrobust.streams import stream, torch_stream
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one round, seen from team 0, the one under test.
+
+    win, draw: more, or as many, survivors than the opponent; kills, losses: opponents and own agents that died;
+    reward: summed over the team and the round; flip_rate: share of attacked decisions whose most likely action
+    changed, NaN where none was attacked; swapped: whether the team played the other side.
+    """
+
+    round: int
+    win: bool
+    draw: bool
+    kills: int
+    losses: int
+    reward: float
+    steps: int
+    flip_rate: float
+    swapped: bool
+
+
+@torch.no_grad()
+def play_rounds(
+    game: Game,
+    policy: Policy,
+    opponent: Policy,
+    *,
+    seed: int,
+    attack: Attack | None = None,
+    count: int = 0,
+    greedy: bool = False,
+    device: str = "cpu",
+    on_end: Callable[[int], None] = lambda rounds: None,
+) -> list[Round]:
+    """Play the game's R rounds, numbered from 0, with `count` agents of team 0 under `attack` in each.
+
+    A round's start, victims and both policies' noise depend on `seed` and its number alone, so that rounds with
+    and without an attack are pairs. The attack sees the victims of all rounds at once. greedy: take the most
+    likely action, else sample. on_end: called with the number of rounds that ended in a step.
+    """
+    team = game.teams[0]
+    seeds = np.array([stream(seed, "game", r).integers(2**31 - 1) for r in range(game.rounds)])
+    may_swap = team.role == game.teams[1].role
+    swap = np.array([may_swap and stream(seed, "side", r).random() < 0.5 for r in range(game.rounds)])
+    victims = np.zeros((game.rounds, team.size), bool)
+    for r in range(game.rounds):
+        victims[r, draw_victims(count, team.size, stream(seed, "victims", r))] = True
+    attack_rng = torch_stream(seed, "attack", device=device)
+    noise = [
+        _Noise(seed, name, game.rounds, game.teams[i].size) for i, name in enumerate(("policy", "opponent"))
+    ]
+    tally = _Tally(game.rounds)
+
+    game.reset(seeds, swap)
+    while game.active.any():
+        seen, foe = game.observe(0), game.observe(1)
+        states, mean_actions = _tensors(seen, device)
+        logits = policy.logits(states, mean_actions)
+        rows = np.flatnonzero(victims[seen.round, seen.agent])
+        if attack is not None and len(rows):
+            flipped = _attack(
+                policy, attack, states, mean_actions, logits, torch.from_numpy(rows), attack_rng
+            )
+            tally.attacked(seen.round[rows], flipped)
+        actions = _choose(logits, None if greedy else noise[0].draw(seen, game.active))
+        foe_logits = opponent.logits(*_tensors(foe, device))
+        foe_actions = _choose(foe_logits, None if greedy else noise[1].draw(foe, game.active))
+        before = np.count_nonzero(game.active)
+        outcome, _ = game.step((actions, foe_actions))
+        tally.rewarded(seen.round, outcome.rewards)
+        on_end(before - np.count_nonzero(game.active))
+    return tally.rounds(game, swap)
+
+
+def _attack(
+    policy: Policy,
+    attack: Attack,
+    states: Tensor,
+    mean_actions: Tensor,
+    logits: Tensor,
+    rows: Tensor,
+    rng: torch.Generator,
+) -> Bools:
+    """Put the logits of the attacked `rows` in their place; returns (len(rows),) whether the argmax changed.
+
+    A state that comes back unchanged keeps its logits bit for bit.
+    """
+    rows = rows.to(states.device)
+    clean = states[rows]
+    adversarial = attack.perturb(policy, clean, mean_actions[rows], rng)
+    changed = (adversarial != clean).any(1)
+    moved = rows[changed]
+    flipped = torch.zeros(len(rows), dtype=torch.bool, device=states.device)
+    if len(moved):
+        attacked = policy.logits(adversarial[changed], mean_actions[moved])
+        flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
+        logits[moved] = attacked
+    result: Bools = flipped.cpu().numpy()
+    return result
+
+
+def _tensors(seen: Observation, device: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(seen.states).to(device), torch.from_numpy(seen.mean_actions).to(device)
+
+
+def _choose(logits: Tensor, uniforms: Tensor | None) -> Ints:
+    chosen = logits.argmax(1) if uniforms is None else sample_actions(logits, uniforms.to(logits.device))
+    actions: Ints = chosen.cpu().numpy()
+    return actions
+
+
+class _Noise:
+    """One uniform number an agent and step, from each round's own stream: a death shifts nobody's numbers."""
+
+    def __init__(self, seed: int, name: str, rounds: int, size: int) -> None:
+        self.streams = [stream(seed, name, r) for r in range(rounds)]
+        self.numbers = np.zeros((rounds, size), np.float32)
+
+    def draw(self, seen: Observation, active: Bools) -> Tensor:
+        for r in np.flatnonzero(active).tolist():
+            self.streams[r].random(out=self.numbers[r], dtype=np.float32)
+        return torch.from_numpy(self.numbers[seen.round, seen.agent])
+
+
+class _Tally:
+    """Sums by round."""
+
+    def __init__(self, rounds: int) -> None:
+        self.reward = np.zeros(rounds)
+        self.decisions = np.zeros(rounds, np.int64)
+        self.flips = np.zeros(rounds, np.int64)
+
+    def rewarded(self, rounds: Ints, rewards: np.ndarray) -> None:
+        self.reward += np.bincount(rounds, rewards, minlength=len(self.reward))
+
+    def attacked(self, rounds: Ints, flipped: Bools) -> None:
+        self.decisions += np.bincount(rounds, minlength=len(self.decisions))
+        self.flips += np.bincount(rounds[flipped], minlength=len(self.flips))
+
+    def rounds(self, game: Game, swap: Bools) -> list[Round]:
+        own, foe = game.alive.T
+        killed = [team.size - alive for team, alive in zip(game.teams, (own, foe), strict=True)]
+        return [
+            Round(
+                round=r,
+                win=bool(own[r] > foe[r]),
+                draw=bool(own[r] == foe[r]),
+                kills=int(killed[1][r]),
+                losses=int(killed[0][r]),
+                reward=float(self.reward[r]),
+                steps=int(game.steps[r]),
+                flip_rate=self.flips[r] / self.decisions[r] if self.decisions[r] else float("nan"),
+                swapped=bool(swap[r]),
+            )
+            for r in range(game.rounds)
+        ]

@@ -1,0 +1,1 @@
+"""Games: batches of rounds on MAgent2's engine."""

@@ -1,0 +1,121 @@
+"""Policies as files: safetensors with a JSON beside them. Nothing in them is ever run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import zipfile
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from marlrobust.errors import UserError
+from marlrobust.files import write_atomically
+from marlrobust.policies.networks import MeanFieldPolicy
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a stored policy, in the JSON beside its weights.
+
+    hash: SHA-256 of the weights' file; settings: of its training; trained: rounds, seconds and seed.
+    """
+
+    method: str
+    scenario: str
+    role: str
+    state_size: int
+    n_actions: int
+    hidden: int
+    embedding: int
+    mean_field: bool
+    seed: int
+    rounds: int
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    hash: str = ""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a number depends on."""
+    packages = ("marlrobust", "torch", "magent2", "numpy")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def save_policy(folder: Path, policy: MeanFieldPolicy, card: Card) -> None:
+    """Write `<role>.safetensors` and `<role>.json` into `folder`, each atomically."""
+    path = folder / f"{card.role}.safetensors"
+    tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    known = {**asdict(card), "versions": versions(), "hash": file_hash(path)}
+    text = json.dumps(known, indent=2)
+    write_atomically(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n"))
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_card(path: Path) -> Card:
+    """The card beside the weights at `path`; raises UserError where it is missing or malformed."""
+    beside = path.with_suffix(".json")
+    try:
+        return Card(**json.loads(beside.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{path} has no card: {beside.name} is missing beside it") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"the card {beside} is damaged: {error}") from None
+
+
+def load_policy(path: Path, *, scenario: str, role: str | None = None) -> tuple[MeanFieldPolicy, Card]:
+    """The policy stored at `path` (`.safetensors`) and its card, in evaluation mode, on the CPU.
+
+    Raises UserError, each with its own sentence, for a missing file, a pickle, a damaged file, one that is not
+    what its card describes, and one of another scenario or role.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no policy at {path}")
+    if _is_pickle(path):
+        raise UserError(f"{path} is a pickle, which can run code when it is loaded: save it as safetensors")
+    card = load_card(path)
+    if card.scenario != scenario:
+        raise UserError(f"{path} was trained on {card.scenario}, not on {scenario}")
+    if role is not None and card.role != role:
+        raise UserError(f"{path} is the policy of a {card.role}, not of a {role}")
+    if file_hash(path) != card.hash:
+        raise UserError(
+            f"{path} is damaged or was changed: its hash is not the one in {path.with_suffix('.json').name}"
+        )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no readable safetensors file: {error}") from None
+    policy = MeanFieldPolicy(
+        card.state_size,
+        card.n_actions,
+        hidden=card.hidden,
+        embedding=card.embedding,
+        mean_field=card.mean_field,
+    )
+    expected = {k: tuple(v.shape) for k, v in policy.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in tensors.items()}
+    if expected != found:
+        odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        raise UserError(
+            f"{path} has the wrong shape: {odd} is {found.get(odd)}, its card says {expected.get(odd)}"
+        )
+    policy.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
+    return policy.eval(), card
+
+
+def _is_pickle(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(2)
+    return (start[:1] == b"\x80" and start[1:] in b"\x02\x03\x04\x05") or zipfile.is_zipfile(path)

@@ -1,0 +1,239 @@
+"""Figure 4 of the paper, and the same for win rate and kills: a curve per method over attacked agents.
+
+The numbers are those of `tables.table`. Figures are plain `Figure` objects: neither pyplot's state nor
+matplotlib's settings outlive a call.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from marlrobust.evaluation.statistics import mean_interval
+from marlrobust.files import write_bytes
+from marlrobust.reports import paper as published
+from marlrobust.reports.tables import attack_label, label, method_order, table
+
+
+class Metric(NamedTuple):
+    """What a figure shows: columns of `table`, the last two being the ends of the 95 % interval."""
+
+    title: str
+    mean: str
+    low: str
+    high: str
+
+
+METRICS = {
+    "reward": Metric("Average total reward", "reward_mean", "reward_low", "reward_high"),
+    "win": Metric("Win rate", "win_rate", "win_low", "win_high"),
+    "kills": Metric("Average kills", "kills_mean", "kills_low", "kills_high"),
+}
+
+# Okabe and Ito's colours, told apart with every common colour blindness; the marker says it again.
+STYLES = {
+    "mfac": ("#D55E00", "o"),
+    "sa-mfac": ("#E69F00", "s"),
+    "sa-mfac3": ("#CC79A7", "D"),
+    "romfac1": ("#56B4E9", "^"),
+    "romfac": ("#0072B2", "v"),
+    "a2c": ("#7F7F7F", "X"),
+}
+OTHERS = [("#009E73", "P"), ("#999933", "h"), ("#AA4499", "<"), ("#882255", ">"), ("#44AA99", "p")]
+
+LIGHT = {"ink": "#1f2430", "faint": "#5c6370", "grid": "#e4e7ec", "face": "#ffffff", "shade": "#f2f4f7"}
+DARK = {"ink": "#e6e8ec", "faint": "#a3a9b5", "grid": "#343a45", "face": "#1b1f27", "shade": "#232833"}
+
+DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2.5)), "alpha": 0.85}
+"""The paper's curves."""
+
+
+def method_style(methods: list[str]) -> dict[str, tuple[str, str]]:
+    """(colour, marker) of each method: fixed for the known ones, the others take turns by name."""
+    others = [method for method in method_order(methods) if method not in STYLES]
+    turns = {method: OTHERS[index % len(OTHERS)] for index, method in enumerate(others)}
+    return {method: STYLES.get(method) or turns[method] for method in method_order(methods)}
+
+
+def figure4(rows: pd.DataFrame, *, paper: bool = True, dark: bool = False) -> Figure:
+    """Figure 4 of the paper: average total reward over the number of attacked agents."""
+    return figure(rows, "reward", paper=paper, dark=dark)
+
+
+def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = False) -> Figure:
+    """One line per method over attacked agents, with 95 % intervals over rounds.
+
+    rows: one a round; metric: "reward", "win" or "kills". A column of panels per scenario in which the metric
+    means something, a row per (attack, epsilon). Rounds of several policies of a method are pooled.
+    paper: draw Table 1 of the paper, thin and dashed, where attack and epsilon are the paper's.
+    """
+    if rows.empty:
+        raise ValueError("no rows to draw")
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
+    lines = _lines(rows)
+    known = lines[lines[METRICS[metric].mean].notna()]
+    lines = lines if known.empty else known
+    colours = DARK if dark else LIGHT
+    settings: Any = _settings(colours)
+    with matplotlib.rc_context(settings):
+        return _draw(lines, METRICS[metric], _team_sizes(rows), paper, colours)
+
+
+def _lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table's lines with the policies of a method pooled, and the interval of the kills."""
+    lines = table(rows.assign(policy=rows["method"]))
+    kills = lines[["kills_mean", "kills_std", "rounds"]]
+    ends = [mean_interval(*line) for line in kills.itertuples(index=False)]
+    return lines.assign(kills_low=[low for low, _ in ends], kills_high=[high for _, high in ends])
+
+
+def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
+    """Scenario to the size of the tested team, where the rows say it."""
+    if "team_size" not in rows.columns:
+        return {}
+    sizes = rows.dropna(subset=["team_size"]).groupby("scenario")["team_size"].max()
+    return {str(scenario): int(size) for scenario, size in sizes.items()}
+
+
+def _draw(
+    lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: bool, colours: dict[str, str]
+) -> Figure:
+    scenarios = sorted(lines["scenario"].unique())
+    groups = list(lines[["attack", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
+    groups.sort()
+    figure = Figure(figsize=(10.0 if len(scenarios) < 3 else 4.4 * len(scenarios), 0.9 + 3.5 * len(groups)))
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    panels = figure.subplots(len(groups), len(scenarios), squeeze=False, sharey="col")
+    styles = method_style(list(lines["method"].unique()))
+    dashed = False
+    for row, (attack, epsilon) in enumerate(groups):
+        for column, scenario in enumerate(scenarios):
+            panel = panels[row, column]
+            group = lines[(lines["attack"] == attack) & (lines["epsilon"] == epsilon)]
+            part = group[group["scenario"] == scenario]
+            if part.empty:
+                panel.set_axis_off()
+                continue
+            _dress(panel, part, metric, teams.get(scenario), colours)
+            if paper:
+                dashed = _paper_curves(panel, part, metric, styles) or dashed
+            _curves(panel, part, metric, styles)
+    _legend(figure, styles, dashed, colours)
+    return figure
+
+
+def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> None:
+    """Our lines and their intervals, a little beside each other so that no interval hides another."""
+    methods = method_order(part["method"])
+    step = max(float(part["attacked_agents"].max()), 1.0) / 90
+    for index, method in enumerate(methods):
+        own = part[part["method"] == method].sort_values("attacked_agents")
+        x = own["attacked_agents"] + step * (index - (len(methods) - 1) / 2)
+        colour, marker = styles[method]
+        panel.vlines(x, own[metric.low], own[metric.high], color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "linewidth": 2}
+        # Seaborn rims markers in white, whatever the page.
+        look["markeredgecolor"] = panel.get_facecolor()
+        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=label(method), legend=False, zorder=3, **look)
+
+
+def _paper_curves(
+    panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]
+) -> bool:
+    """The paper's lines for the methods of this panel; False if it has none. A gap stays a gap."""
+    attack, epsilon = part["attack"].iloc[0], float(part["epsilon"].iloc[0])
+    column = f"paper_{metric.mean}"
+    if attack != published.ATTACK or not np.isclose(epsilon, published.EPSILON) or part[column].isna().all():
+        return False
+    for method in method_order(part["method"]):
+        own = part[part["method"] == method].sort_values("attacked_agents")
+        # Without a dot, a value between two gaps would not be seen.
+        look: dict[str, Any] = DASHED | {"color": styles[method][0], "marker": ".", "markersize": 5}
+        panel.plot(own["attacked_agents"], own[column], label=f"{label(method)}, paper", zorder=1.5, **look)
+    return True
+
+
+def _dress(
+    panel: Axes, part: pd.DataFrame, metric: Metric, team: int | None, colours: dict[str, str]
+) -> None:
+    """Titles, axes and the shade where a count means the whole team."""
+    scenario, attack, epsilon = part[["scenario", "attack", "epsilon"]].iloc[0]
+    panel.set_title(scenario.capitalize(), loc="left", fontweight="bold")
+    panel.set_title(attack_label(attack, epsilon), loc="right", fontsize=10, color=colours["faint"])
+    panel.set(xlabel="Attacked agents", ylabel=metric.title)
+    counts = sorted(part["attacked_agents"].unique())
+    panel.set_xticks(counts)
+    pad = max(counts[-1], 1) * 0.05
+    panel.set_xlim(-pad, counts[-1] + pad)
+    if metric.mean == "win_rate":
+        panel.set_ylim(-0.04, 1.04)
+    panel.grid(axis="x", visible=False)
+    sns.despine(ax=panel, left=True)
+    if part[metric.mean].isna().all():
+        panel.text(0.5, 0.5, "nobody died here", transform=panel.transAxes, ha="center")
+    if team is not None and counts[-1] > team:
+        # The team's size itself is in the shade; the margin keeps the words off the curves.
+        panel.axvspan(team - pad, counts[-1] + pad, color=colours["shade"], linewidth=0, zorder=0)
+        panel.margins(y=0.13)
+        note: dict[str, Any] = {"fontsize": 8.5, "color": colours["faint"], "va": "top"}
+        panel.text(team - pad, 0.98, f"  whole team of {team}", transform=panel.get_xaxis_transform(), **note)
+
+
+def _legend(
+    figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, colours: dict[str, str]
+) -> None:
+    """One legend for all panels, below them."""
+    keys = [
+        Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=label(method))
+        for method, (colour, marker) in styles.items()
+    ]
+    if dashed:
+        keys.append(Line2D([], [], color=colours["faint"], label="paper, same colour", **DASHED))
+    columns = len(keys) if len(keys) < 8 else (len(keys) + 1) // 2
+    figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _settings(colours: dict[str, str]) -> dict[str, Any]:
+    """Seaborn's white grid in our colours, in the font that comes with matplotlib: alike on every machine."""
+    ink, face = colours["ink"], colours["face"]
+    settings: dict[str, Any] = dict(sns.axes_style("whitegrid"))
+    settings |= {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
+    settings |= {key: face for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
+    settings |= {"axes.edgecolor": colours["faint"], "grid.color": colours["grid"]}
+    settings |= {"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "font.size": 10.5}
+    return settings | {"axes.titlesize": 12.5, "axes.labelsize": 10.5, "axes.titlepad": 10}
+
+
+def svg(figure: Figure) -> bytes:
+    """The same figure gives the same bytes: no date, no random names. Letters are drawn as paths."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "marlrobust", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """The figure as PNG; 160 dots an inch make it 1600 wide."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem`.png and `stem`.svg, each whole or not at all; return their paths."""
+    return (
+        write_bytes(stem.parent / f"{stem.name}.png", png(figure)),
+        write_bytes(stem.parent / f"{stem.name}.svg", svg(figure)),
+    )

@@ -1,0 +1,253 @@
+"""The report: one HTML file with everything inside, which asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from marlrobust.reports import figures
+from marlrobust.reports.tables import (
+    DASH,
+    METHODS,
+    SHOWN,
+    attack_label,
+    label,
+    method_order,
+    number,
+    table1,
+    within,
+)
+
+STANDS, FALLS = 0.9, 0.6
+"""Share of its clean reward with which a method stands, and below which it falls."""
+
+FIGURES = {
+    "reward": "Average total reward (Figure 4)",
+    "win": "Win rate",
+    "kills": "Average kills",
+}
+
+FACTS = {
+    "command": "Command",
+    "seeds": "Seeds",
+    "rounds": "Rounds a line",
+    "steps": "Steps a round",
+    "victims": "Attacked agents",
+    "greedy": "Agents act",
+    "features": "Perturbed part of the state",
+    "norm": "Norm",
+    "attack_parameters": "Attack parameters",
+}
+"""Key of `about` to what the page calls it."""
+
+APART = ["title", "date", "summary", "config", "notes", "policies", "versions"]
+"""Keys of `about` that have their own place on the page."""
+
+
+def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """The page. rows: one a round; table: `tables.table(rows)`; about: what was run, every key optional.
+
+    title, date, summary (str); command (str); config (YAML text); seeds, rounds, steps, victims, features,
+    norm, attack_parameters (str, number, list or dict); greedy (bool or str); notes (list of sentences);
+    policies (list of dicts); versions (dict). Other keys are listed too: nothing given is left out.
+    """
+    loader = jinja2.PackageLoader("marlrobust.reports", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    styles = figures.method_style(list(table["method"].unique()))
+    return environment.get_template("report.html.j2").render(
+        title=about.get("title", "Robustness report"),
+        date=about.get("date", date.today().isoformat()),
+        summary=about.get("summary") or summary(table),
+        cards=[headline(rows, table, scenario) for scenario in table["scenario"].unique()],
+        colours={label(method): colour for method, (colour, _) in styles.items()},
+        stands=f"{100 * STANDS:.0f}",
+        falls=f"{100 * FALLS:.0f}",
+        pictures=_pictures(rows, table),
+        tables=[full_table(table[table["scenario"] == name]) for name in table["scenario"].unique()],
+        facts=_facts(rows, about),
+        config=about.get("config", ""),
+        notes=[*about.get("notes", []), *_own_notes(table)],
+        policies=_grid(about.get("policies", [])),
+        versions={str(key): _text(value) for key, value in about.get("versions", {}).items()},
+    )
+
+
+def summary(table: pd.DataFrame) -> str:
+    """One sentence: what was measured."""
+    counts = table["attacked_agents"]
+    attacks = [attack_label(*pair) for pair in _groups(table[table["attack"] != "none"])]
+    methods = ", ".join(map(label, method_order(table["method"])))
+    what = f"{methods} in {' and '.join(table['scenario'].unique())}, {_rounds(table)} a line"
+    if not attacks:
+        return f"{what}, not attacked."
+    return f"{what}, with {counts.min()} to {counts.max()} agents under {'; '.join(attacks)}."
+
+
+def headline(rows: pd.DataFrame, table: pd.DataFrame, scenario: str) -> dict[str, Any]:
+    """Who stands, who falls: clean against the most attacked agents, under the attack that hurts most."""
+    lines = table[table["scenario"] == scenario]
+    most = int(lines["attacked_agents"].max())
+    sizes = rows.loc[rows["scenario"] == scenario, "team_size"] if "team_size" in rows.columns else None
+    team = int(sizes.max()) if sizes is not None and sizes.notna().any() else None
+    whole = team is not None and most >= team
+    several = lines["policy"].nunique() > lines["method"].nunique()
+    return {
+        "scenario": scenario,
+        "heading": f"all {team} attacked" if whole else f"{most} attacked" if most else "not attacked",
+        "attacked": most > 0,
+        "wins": bool(lines["win_rate"].notna().any()),
+        "name_attack": len(_groups(lines)) > 1,
+        "lines": [
+            _fate(lines[lines["policy"] == policy], most, policy if several else "")
+            for policy in lines["policy"].unique()
+        ],
+    }
+
+
+def _fate(lines: pd.DataFrame, most: int, policy: str) -> dict[str, Any]:
+    """One policy of the headline."""
+    fate: dict[str, Any] = {"method": label(lines["method"].iloc[0]), "policy": policy, "attack": ""}
+    clean = lines[lines["attacked_agents"] == 0]
+    hurt = lines[(lines["attacked_agents"] == most) & (most > 0)]
+    before = clean.iloc[0] if len(clean) else None
+    after = hurt.sort_values("reward_mean").iloc[0] if len(hurt) else None
+    for name, line in (("clean", before), ("hurt", after)):
+        fate[f"{name}_win"] = DASH if line is None else within(line.win_rate, line.win_low, line.win_high)
+        fate[f"{name}_reward"] = DASH if line is None else number(line.reward_mean, 1)
+    fate["kept"] = fate["paper"] = None
+    if before is not None and after is not None:
+        fate["attack"] = attack_label(after.attack, after.epsilon)
+        fate["kept"] = _kept(before.reward_mean, after.reward_mean)
+        fate["paper"] = _kept(before.paper_reward_mean, after.paper_reward_mean)
+    return fate | {"verdict": _verdict(fate["kept"])}
+
+
+def _verdict(kept: float | None) -> str:
+    if kept is None:
+        return ""
+    return "stands" if kept >= STANDS else "bends" if kept >= FALLS else "falls"
+
+
+def _kept(clean: float, attacked: float) -> float | None:
+    """Share of the clean reward that is left; None where a share has no meaning."""
+    return float(attacked / clean) if pd.notna(clean) and pd.notna(attacked) and clean > 0 else None
+
+
+def full_table(lines: pd.DataFrame) -> dict[str, Any]:
+    """Every line of one scenario, ours beside the paper's; columns that say nothing are left out."""
+    text = table1(lines)
+    said = [name for name in text.columns if name != "scenario" and (text[name] != DASH).any()]
+    if lines["policy"].nunique() == lines["method"].nunique():
+        said.remove("policy")
+    caption = lines["scenario"].iloc[0]
+    if len(_groups(lines)) == 1:
+        said = [name for name in said if name not in ("attack", "epsilon")]
+        caption += f": {attack_label(*_groups(lines)[0])}"
+    if lines["rounds"].nunique() == 1:
+        said.remove("rounds")
+        caption += f", {_rounds(lines)} a line"
+    body = []
+    before = None
+    for line, shown in zip(lines.to_dict("records"), text.to_dict("records"), strict=True):
+        group = (line["attack"], line["epsilon"], line["attacked_agents"])
+        body.append({"first": group != before, "cells": [_cell(line, shown, name) for name in said]})
+        before = group
+    return {"caption": caption, "columns": [(name, name in LETTERS) for name in said], "body": body}
+
+
+def _groups(lines: pd.DataFrame) -> list[tuple[str, float]]:
+    """The (attack, epsilon) pairs, each once."""
+    return list(lines[["attack", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+LETTERS = ("attack", "method", "policy")
+"""Columns of words, not numbers."""
+
+
+def _cell(line: dict[Any, Any], shown: dict[Any, Any], name: str) -> dict[str, Any]:
+    """Text, the small print below it, and what the column sorts by."""
+    value = line[SHOWN[name]]
+    if name == "method":
+        value = list(METHODS).index(value) if value in METHODS else value
+    text, small = str(shown[name]), ""
+    if name == "reward" and pd.notna(line["reward_low"]):
+        small = f"[{line['reward_low']:.1f}, {line['reward_high']:.1f}]"
+    if name == "win rate" and " [" in text:
+        text, _, rest = text.partition(" [")
+        small = f"[{rest}"
+    sort = "" if pd.isna(value) else value
+    return {"text": text, "small": small, "sort": sort, "words": name in LETTERS, "paper": "paper" in name}
+
+
+def _pictures(rows: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, str]]:
+    """Each figure for a light and a dark page; a figure without a number is left out."""
+    pictures = []
+    for metric, title in FIGURES.items():
+        if table[figures.METRICS[metric].mean].notna().any():
+            light, dark = (
+                base64.b64encode(figures.svg(figures.figure(rows, metric, dark=night))).decode()
+                for night in (False, True)
+            )
+            pictures.append({"title": title, "light": light, "dark": dark})
+    return pictures
+
+
+def _facts(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """(name, value, is code): what was run; what `about` does not say, the rows may."""
+    facts = []
+    for key, name in FACTS.items():
+        value = about.get(key)
+        if value is None and key in rows.columns and key != "steps":
+            value = sorted({_text(item) for item in rows[key].dropna()})
+        if key == "greedy":
+            value = {"True": "greedily (argmax)", "False": "by sampling from their policy"}.get(
+                _text(value), value
+            )
+        if value not in (None, [], ""):
+            facts.append((name, _text(value), key == "command"))
+    others = [key for key in about if key not in FACTS and key not in APART]
+    return facts + [(key.replace("_", " ").capitalize(), _text(about[key]), False) for key in others]
+
+
+def _own_notes(table: pd.DataFrame) -> list[str]:
+    """What the reader must know and the lines themselves tell."""
+    notes = []
+    silent = [name for name in table["scenario"].unique() if _no_winner(table, name)]
+    if silent:
+        notes.append(f"Nobody died in {', '.join(silent)}: there are no wins and no kills to show.")
+    if table.groupby(["scenario", "method"])["policy"].nunique().max() > 1:
+        notes.append("Where a method has several policies, the figures pool their rounds.")
+    return notes
+
+
+def _no_winner(table: pd.DataFrame, scenario: str) -> bool:
+    return bool(table.loc[table["scenario"] == scenario, "win_rate"].isna().all())
+
+
+def _grid(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """A list of dicts as heads and rows of text; a missing entry is a dash."""
+    heads = list(dict.fromkeys(key for record in records for key in record))
+    body = [[(head, _text(record.get(head, DASH))) for head in heads] for record in records]
+    return {"heads": [str(head).replace("_", " ") for head in heads], "body": body}
+
+
+def _rounds(lines: pd.DataFrame) -> str:
+    low, high = int(lines["rounds"].min()), int(lines["rounds"].max())
+    many = str(low) if low == high else f"{low} to {high}"
+    return f"{many} round" if high == 1 else f"{many} rounds"
+
+
+def _text(value: Any) -> str:
+    """Lists with commas, dicts as `key = value`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple | set):
+        return ", ".join(_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,36 @@
+"""Everything one reads after a sweep, written from its rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from marlrobust.files import write_bytes
+from marlrobust.reports import figures, html, tables
+
+FIGURES = {"figure4": "reward", "win_rate": "win", "kills": "kills"}
+"""File name to metric."""
+
+
+def write_report(rows: pd.DataFrame, out: Path, about: Mapping[str, Any]) -> dict[str, Path]:
+    """Write rows.csv, table.csv, the three figures (.png and .svg) and report.html into `out`.
+
+    rows: one a round (`tables.ROW`, and what else is known); about: what was run, see `html.render`.
+    Each file is whole or not written. Returns file name -> path. Raises ValueError for no rows.
+    """
+    if rows.empty:
+        raise ValueError("no rows to report: run an evaluation first")
+    lines = tables.table(rows)
+    page = html.render(rows, lines, about)
+    out.mkdir(parents=True, exist_ok=True)
+    written = [
+        write_bytes(out / "rows.csv", rows.to_csv(index=False).encode()),
+        write_bytes(out / "table.csv", lines.to_csv(index=False).encode()),
+    ]
+    for name, metric in FIGURES.items():
+        written += figures.save(figures.figure(rows, metric), out / name)
+    written.append(write_bytes(out / "report.html", page.encode()))
+    return {path.name: path for path in written}

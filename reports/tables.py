@@ -1,0 +1,211 @@
+"""Rows (one a round) to the lines of Table 1 (one a policy, attack, epsilon and count)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marlrobust.evaluation.statistics import mean_interval, wilson_interval
+from marlrobust.reports import paper
+
+LINE = ["scenario", "policy", "method", "attack", "epsilon", "attacked_agents"]
+"""What one line of the table is about."""
+
+MEASURED = [
+    *["rounds", "win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std"],
+    *["reward_mean", "reward_std", "reward_low", "reward_high", "flip_rate", "steps_mean"],
+]
+PAPER = ["paper_win_rate", "paper_kills_mean", "paper_kills_std", "paper_reward_mean", "paper_reward_std"]
+COLUMNS = [*LINE, *MEASURED, *PAPER]
+
+ROW = [
+    *["scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round"],
+    *["seed", "win", "draw", "kills", "losses", "reward", "steps", "flip_rate"],
+]
+"""The columns of a row that the table needs."""
+
+METHODS = {
+    "mfac": "MFAC",
+    "sa-mfac": "SA-MFAC",
+    "sa-mfac3": "SA-MFAC³",
+    "romfac1": "RoMFAC¹",
+    "romfac": "RoMFAC",
+    "a2c": "A2C",
+}
+"""Method to the name the paper prints, in the paper's order."""
+
+ACRONYMS = {"fgsm", "pgd", "apgd", "dlr", "mad"}
+
+DASH = "\N{EN DASH}"
+
+
+def label(method: str) -> str:
+    """The method's name as printed."""
+    return METHODS.get(method, method)
+
+
+def attack_label(attack: str, epsilon: float) -> str:
+    """`PGD, ε = 0.075`, or `not attacked`."""
+    if attack == "none":
+        return "not attacked"
+    return f"{attack.upper() if attack in ACRONYMS else attack}, ε = {epsilon:g}"
+
+
+def method_order(methods: pd.Series | list[str]) -> list[str]:
+    """Each method once: the paper's five, then others by name, then a2c, the yardstick."""
+    five = [method for method in METHODS if method != "a2c"]
+
+    def place(method: str) -> tuple[int, int, str]:
+        if method in five:
+            return 0, five.index(method), method
+        return (2 if method == "a2c" else 1), 0, method
+
+    return sorted({str(method) for method in methods}, key=place)
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per (scenario, policy, method, attack, epsilon, attacked_agents), columns `COLUMNS`.
+
+    rows: one a round, with the columns `ROW`. Rates are shares of rounds in [0, 1]; reward is the team's sum
+    over a round; kills_std and reward_std are sample standard deviations over rounds (NaN for one round);
+    win_low, win_high: 95 % Wilson; reward_low, reward_high: 95 % t interval of the mean. A draw is no win.
+    Clean rounds (count 0) are stored once and stand here at count 0 of every attack and epsilon of their
+    policy. Where nobody died in any round (pursuit) there is no winner: wins, draws and kills are NaN.
+    Raises ValueError if a column is missing or a line would mix opponents.
+    """
+    missing = [column for column in ROW if column not in rows.columns]
+    if missing:
+        raise ValueError(f"the rows have no column {', '.join(missing)}")
+    lines = [
+        dict(zip(LINE, key, strict=True)) | _summary(part)
+        for key, part in with_clean_in_each_group(rows).groupby(LINE, sort=False)
+    ]
+    measured = pd.DataFrame(lines, columns=[*LINE, *MEASURED])
+    dead = ["win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std"]
+    measured.loc[~measured["scenario"].isin(_decided(rows)), dead] = np.nan
+    return _ordered(_beside_paper(measured))[COLUMNS]
+
+
+def with_clean_in_each_group(rows: pd.DataFrame) -> pd.DataFrame:
+    """Repeat clean rounds, stored once, as count 0 of each (attack, epsilon) of their policy.
+
+    A policy without an attacked round joins the groups of its scenario; without any, it stays at "none".
+    """
+    attacked = rows[rows["attacked_agents"] > 0]
+    parts = [attacked]
+    for (scenario, policy, method), clean in rows[rows["attacked_agents"] == 0].groupby(
+        ["scenario", "policy", "method"], sort=False
+    ):
+        here = attacked[attacked["scenario"] == scenario]
+        own = here[(here["policy"] == policy) & (here["method"] == method)]
+        groups = (here if own.empty else own)[["attack", "epsilon"]].drop_duplicates()
+        pairs = list(groups.itertuples(index=False, name=None)) or [("none", 0.0)]
+        parts += [clean.assign(attack=attack, epsilon=epsilon) for attack, epsilon in pairs]
+    return pd.concat([part for part in parts if not part.empty] or [rows], ignore_index=True)
+
+
+def _summary(part: pd.DataFrame) -> dict[str, Any]:
+    """The rounds of one line, as the columns `MEASURED`."""
+    opponents = sorted(part["opponent"].astype(str).unique())
+    if len(opponents) > 1:
+        raise ValueError(
+            f"rounds of {part['policy'].iloc[0]!r} against {', '.join(opponents)} would be averaged in one "
+            "line: choose one opponent, or report each alone"
+        )
+    n = len(part)
+    draw = part["draw"].astype(bool)
+    wins = int((part["win"].astype(bool) & ~draw).sum())
+    win_low, win_high = wilson_interval(wins, n)
+    kills, reward = part["kills"].astype(float), part["reward"].astype(float)
+    reward_low, reward_high = mean_interval(reward.mean(), reward.std(), n)
+    numbers = [n, wins / n, win_low, win_high, draw.mean(), kills.mean(), kills.std()]
+    numbers += [reward.mean(), reward.std(), reward_low, reward_high]
+    numbers += [part["flip_rate"].astype(float).mean(), part["steps"].astype(float).mean()]
+    return dict(zip(MEASURED, numbers, strict=True))
+
+
+def _decided(rows: pd.DataFrame) -> set[str]:
+    """The scenarios in which some round was won or drawn, or somebody died."""
+    ended = rows["win"].astype(bool) | rows["draw"].astype(bool)
+    return set(rows.loc[ended | (rows["kills"] > 0) | (rows["losses"] > 0), "scenario"])
+
+
+def _beside_paper(measured: pd.DataFrame) -> pd.DataFrame:
+    """Add the paper's numbers (`PAPER`) to the lines that repeat its protocol; NaN elsewhere."""
+    key = ["scenario", "method", "attacked_agents"]
+    theirs = paper.load().rename(columns={column.removeprefix("paper_"): column for column in PAPER})
+    # An empty frame has object columns, which do not merge with the paper's.
+    both = measured.astype({"scenario": str, "method": str, "attacked_agents": int}).merge(
+        theirs, on=key, how="left", validate="many_to_one"
+    )
+    same = (both["attack"] == paper.ATTACK) & np.isclose(both["epsilon"].astype(float), paper.EPSILON)
+    both.loc[~(same | (both["attacked_agents"] == 0)), PAPER] = np.nan
+    return both
+
+
+def _ordered(lines: pd.DataFrame) -> pd.DataFrame:
+    place = {method: index for index, method in enumerate(method_order(lines["method"]))}
+    order = ["scenario", "attack", "epsilon", "attacked_agents", "place", "policy"]
+    return lines.assign(place=lines["method"].map(place)).sort_values(order, ignore_index=True)
+
+
+def table1(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of `table` as text, for the terminal and the page; what is not known is an en dash."""
+    return pd.DataFrame(
+        [list(_cells(line)) for line in table.to_dict("records")], columns=list(SHOWN), dtype="str"
+    )
+
+
+SHOWN = {
+    "scenario": "scenario",
+    "attack": "attack",
+    "epsilon": "epsilon",
+    "attacked": "attacked_agents",
+    "method": "method",
+    "policy": "policy",
+    "rounds": "rounds",
+    "win rate": "win_rate",
+    "win rate (paper)": "paper_win_rate",
+    "draws": "draw_rate",
+    "kills": "kills_mean",
+    "kills (paper)": "paper_kills_mean",
+    "reward": "reward_mean",
+    "reward (paper)": "paper_reward_mean",
+    "flips": "flip_rate",
+    "steps": "steps_mean",
+}
+"""Heading of `table1` to the column of `table` by which it sorts."""
+
+
+def _cells(line: dict[Any, Any]) -> Iterator[str]:
+    yield from (line["scenario"], line["attack"], f"{line['epsilon']:g}", str(line["attacked_agents"]))
+    yield from (label(line["method"]), line["policy"], str(line["rounds"]))
+    yield within(line["win_rate"], line["win_low"], line["win_high"])
+    yield number(line["paper_win_rate"])
+    yield number(line["draw_rate"])
+    yield spread(line["kills_mean"], line["kills_std"])
+    yield spread(line["paper_kills_mean"], line["paper_kills_std"])
+    yield spread(line["reward_mean"], line["reward_std"])
+    yield spread(line["paper_reward_mean"], line["paper_reward_std"])
+    yield number(line["flip_rate"])
+    yield number(line["steps_mean"], 0)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`0.66`, or a dash for NaN."""
+    return DASH if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def spread(mean: float, std: float) -> str:
+    """`61.80 ± 3.36`; a dash for a mean, or a spread, that is not known."""
+    return DASH if pd.isna(mean) else f"{number(mean)} ± {number(std)}"
+
+
+def within(value: float, low: float, high: float, digits: int = 2) -> str:
+    """`0.66 [0.52, 0.78]`, or a dash for NaN."""
+    if pd.isna(value):
+        return DASH
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"

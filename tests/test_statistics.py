@@ -1,0 +1,75 @@
+"""Intervals: textbook values, and what must hold for every count."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marlrobust.evaluation.statistics import mean_interval, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, table I, method 3 (Wilson's score interval).
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_textbook_values(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> tuple[int, int]:
+    n = draw(st.integers(1, 2000))
+    return draw(st.integers(0, n)), n
+
+
+@given(counts())
+def test_wilson_holds_the_share_and_stays_in_0_1(count: tuple[int, int]) -> None:
+    successes, n = count
+    low, high = wilson_interval(successes, n)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert low < high
+
+
+@given(counts())
+def test_wilson_of_losses_mirrors_that_of_wins(count: tuple[int, int]) -> None:
+    successes, n = count
+    low, high = wilson_interval(successes, n)
+    assert wilson_interval(n - successes, n) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@given(counts())
+def test_wilson_widens_with_confidence_and_narrows_with_rounds(count: tuple[int, int]) -> None:
+    successes, n = count
+    low, high = wilson_interval(successes, n)
+    wide_low, wide_high = wilson_interval(successes, n, 0.99)
+    more_low, more_high = wilson_interval(4 * successes, 4 * n)
+    assert wide_high - wide_low > high - low > more_high - more_low
+
+
+def test_wilson_needs_a_round() -> None:
+    with pytest.raises(ValueError, match="at least one round"):
+        wilson_interval(0, 0)
+
+
+def test_mean_interval_by_hand() -> None:
+    # 1, 2, 3, 4, 5: mean 3, s = sqrt(2.5), t(0.975, 4) = 2.776445.
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert mean_interval(3, math.sqrt(2.5), 5) == pytest.approx((3 - half, 3 + half), abs=1e-6)
+
+
+def test_one_round_has_no_spread() -> None:
+    assert np.isnan(mean_interval(3.0, math.nan, 1)).all()
+
+
+def test_rounds_all_alike_have_a_point_for_an_interval() -> None:
+    assert mean_interval(3.0, 0.0, 10) == (3.0, 3.0)
