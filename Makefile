@@ -13,7 +13,7 @@ setup: .venv/.installed
 	touch $@
 
 demo: setup
-	$(BIN)/python -m marlrobust.demo
+	$(MARLROBUST) reproduce --train --short --scenario battle --rounds 10 --runs runs/demo --out results/demo
 
 test: setup
 	$(BIN)/pytest

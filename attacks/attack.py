@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from marlrobust.attacks.rounding import add_inwards
 from marlrobust.errors import UserError
 from marlrobust.policies.networks import Policy
 from marlrobust.registry import Registry
@@ -76,7 +77,9 @@ class Threat:
             shrunk = delta * (self.radius / norm.clamp_min(1e-300) * (1 - 2**-22)).float()
             delta = torch.where(norm > self.radius, shrunk, delta)
         if self.low is not None or self.high is not None:
-            delta = self._clip(states + delta, states) - states
+            moved = add_inwards(states, delta)
+            clipped = self._clip(moved, states)
+            delta = torch.where(clipped == moved, delta, clipped - states)
         return delta
 
     def deliver(self, states: Tensor, delta: Tensor) -> Tensor:
@@ -86,14 +89,7 @@ class Threat:
         norm), no feature leaves the valid range that was inside it, and a feature that may not change, or
         has no perturbation, keeps its bits.
         """
-        delta = self.project(delta, states)
-        moved = states + delta
-        # The sum is rounded, up to half a unit in the last place away from the state: step back there.
-        over = (moved.double() - states.double()).abs() > delta.double().abs()
-        moved = torch.where(over, torch.nextafter(moved, states), moved)
-        moved = self._clip(moved, states)
-        # Also undoes -0.0 + 0.0 = 0.0, and a perturbation that is not a number.
-        return torch.where(delta.abs() > 0, moved, states)
+        return self._clip(add_inwards(states, self.project(delta, states)), states)
 
     def _clip(self, moved: Tensor, states: Tensor) -> Tensor:
         """`moved` inside the valid range; a feature that was outside it may come nearer, not go farther."""

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.attack import ATTACKS, Attack
-from marlrobust.attacks.oracle import AutogradOracle, NetworkOracle, Oracle, logits_of, network_of
+from marlrobust.attacks.int8 import Int8Network
+from marlrobust.attacks.oracle import Loss, gradient_by_states, logits_of
 from marlrobust.attacks.random import uniform
 from marlrobust.errors import UserError
 from marlrobust.policies.networks import Policy
 
-CHUNK = 256  # states perturbed together: what a step touches then stays in the cache
+CHUNK, INT8_CHUNK = 256, 2048
+"""States perturbed together: what a float32 step touches stays in the cache; integers have own blocks."""
 
 StepRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From delta (n, d), the gradient (n, d) and the loss (n,) there to the next delta, not yet projected."""
@@ -30,7 +32,8 @@ class GradientAttack(Attack):
     steps: gradient steps. step_size: in state units; None is 2.5 * epsilon / steps, with which an ascent can
     cross the ball from any start. restarts: ascents from different starts; the one with the highest loss is
     kept, state by state. start: "state" (eq. 11 of Zhou and Liu 2022) or "uniform" in the ball; restarts
-    after the first are always uniform.
+    after the first are always uniform. precision: "auto" is 8-bit integers where policy, threat and
+    processor allow it (see `int8.py`), "float32" is float32 everywhere.
 
     A new attack writes `loss`; one that compares with something else than the clean action writes
     `reference`; one that steps otherwise writes `step_rule`.
@@ -40,6 +43,7 @@ class GradientAttack(Attack):
     step_size: float | None = None
     restarts: int = 1
     start: Literal["state", "uniform"] = "state"
+    precision: Literal["auto", "float32"] = "auto"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
@@ -48,6 +52,8 @@ class GradientAttack(Attack):
             raise UserError(f"step_size must be above 0, not {self.step_size}")
         if self.start not in ("state", "uniform"):
             raise UserError(f"unknown start '{self.start}': use 'state' or 'uniform'")
+        if self.precision not in ("auto", "float32"):
+            raise UserError(f"unknown precision '{self.precision}': use 'auto' or 'float32'")
 
     @abstractmethod
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
@@ -55,21 +61,21 @@ class GradientAttack(Attack):
 
     def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
         """What the loss compares with, (n, ...), from the clean states and logits: the clean actions (n,)."""
-        return logits.argmax(dim=1)
+        actions: Tensor = logits.argmax(dim=1)
+        return actions
 
     def step_rule(self) -> StepRule:
-        """A new ascent's step: along the gradient's sign in l_inf, along the gradient in l_2."""
+        """A new ascent's steps: along the gradient's sign in l_inf, along the gradient in l_2."""
 
         def step(delta: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
             if self.threat.norm == "l_inf":
                 return torch.add(delta, gradient.sign(), alpha=self._step_size())
             mask = self.threat.mask(gradient.shape[1], gradient.device)
-            if mask is not None:
-                gradient = gradient * mask
+            gradient = gradient if mask is None else gradient * mask
             # The largest number is divided out first: gradients of a sure policy are tiny, their squares 0.
             gradient = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
             length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-30)
-            return delta + gradient * (self._step_size() / length)
+            return torch.addcdiv(delta, gradient, length, value=self._step_size())
 
         return step
 
@@ -79,49 +85,81 @@ class GradientAttack(Attack):
     def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
         """See `Attack.perturb`."""
         with torch.inference_mode(False), torch.no_grad():
-            states, mean_actions = states.detach().clone(), mean_actions.detach().clone()
-            reference = self.reference(policy, states, mean_actions, logits_of(policy, states, mean_actions))
-            best = self._ascend(policy, states, mean_actions, reference, rng, self.start)
-            if self.restarts == 1:
-                return best
-            best_loss = self.loss(logits_of(policy, best, mean_actions), reference)
-            for _ in range(self.restarts - 1):
-                other = self._ascend(policy, states, mean_actions, reference, rng, "uniform")
-                loss = self.loss(logits_of(policy, other, mean_actions), reference)
-                better = loss > best_loss
-                best = torch.where(better[:, None], other, best)
-                best_loss = torch.where(better, loss, best_loss)
-            return best
+            if states.is_inference() or mean_actions.is_inference():  # autograd takes ordinary tensors only
+                states, mean_actions = states.clone(), mean_actions.clone()
+            states, mean_actions = states.detach().contiguous(), mean_actions.detach().contiguous()
+            starts = self._starts(rng)
+            network = self._int8_network(policy)
+            size = CHUNK if network is None else INT8_CHUNK
+            perturbed = torch.empty_like(states)
+            for first in range(0, len(states), size):
+                rows = slice(first, first + size)
+                perturbed[rows] = self._perturb(policy, network, states[rows], mean_actions[rows], starts)
+            return perturbed
+
+    def _starts(self, rng: torch.Generator) -> list[torch.Generator | None]:
+        """A generator for each restart's start, None where that is the state.
+
+        Each has its own, drawn in order, so that another restart changes nothing for those before it.
+        """
+        seeds = torch.randint(2**62, (self.restarts,), generator=rng, device=rng.device).tolist()
+        starts = [torch.Generator(rng.device).manual_seed(seed) for seed in seeds]
+        return [None, *starts[1:]] if self.start == "state" else [*starts]
+
+    def _int8_network(self, policy: Policy) -> Int8Network | None:
+        """The policy's network in integers, if this attack's steps can be taken there: None if not."""
+        threat = self.threat
+        plain = type(self).step_rule is GradientAttack.step_rule and threat.norm == "l_inf"
+        if self.precision != "auto" or not plain or threat.low is not None or threat.high is not None:
+            return None
+        return Int8Network.of(policy, threat, self._step_size())
+
+    def _perturb(
+        self,
+        policy: Policy,
+        network: Int8Network | None,
+        states: Tensor,
+        mean_actions: Tensor,
+        starts: list[torch.Generator | None],
+    ) -> Tensor:
+        """The best of one ascent from each of `starts`: perturbed states (n, d) of one chunk."""
+        batch = None if network is None else network.batch(states, mean_actions)
+        logits = logits_of(policy, states, mean_actions) if batch is None else batch.clean_logits
+        reference = self.reference(policy, states, mean_actions, logits)
+
+        def loss(logits: Tensor) -> Tensor:
+            return self.loss(logits, reference)
+
+        best, best_loss = states, torch.full((len(states),), -torch.inf, device=states.device)
+        for start in starts:
+            if batch is None:
+                delta = self._ascend(policy, states, mean_actions, loss, start)
+            else:
+                delta = batch.ascend(loss, self.steps, start)
+            perturbed = self.threat.deliver(states, delta)
+            if len(starts) == 1:
+                return perturbed
+            value = loss(logits_of(policy, perturbed, mean_actions))
+            better = value > best_loss
+            best = torch.where(better[:, None], perturbed, best)
+            best_loss = torch.where(better, value, best_loss)
+        return best
 
     def _ascend(
         self,
         policy: Policy,
         states: Tensor,
         mean_actions: Tensor,
-        reference: Tensor,
-        rng: torch.Generator,
-        start: str,
+        loss: Loss,
+        start: torch.Generator | None,
     ) -> Tensor:
-        """One ascent from `start` for all states, chunk by chunk: perturbed states (n, d)."""
-        perturbed = torch.empty_like(states)
-        network = network_of(policy)
-        for rows in torch.arange(len(states)).split(CHUNK):
-            i = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0)
-            s, m, r = states[i], mean_actions[i], reference[i]
-
-            def loss(logits: Tensor, r: Tensor = r) -> Tensor:
-                return self.loss(logits, r)
-
-            oracle: Oracle = (
-                AutogradOracle(policy, s, m, loss) if network is None else NetworkOracle(network, s, m, loss)
-            )
-            delta = torch.zeros_like(s) if start == "state" else uniform(self.threat, s, rng)
-            step = self.step_rule()
-            for _ in range(self.steps):
-                gradient, value = oracle(delta)
-                delta = self.threat.project(step(delta, gradient, value), s)
-            perturbed[i] = self.threat.deliver(s, delta)
-        return perturbed
+        """The ascent loop: a perturbation (n, d)."""
+        delta = torch.zeros_like(states) if start is None else uniform(self.threat, states, start)
+        step = self.step_rule()
+        for _ in range(self.steps):
+            value, gradient = gradient_by_states(policy, states + delta, mean_actions, loss)
+            delta = self.threat.project(step(delta, gradient, value), states)
+        return delta
 
 
 @ATTACKS.register("pgd")

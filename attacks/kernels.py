@@ -6,7 +6,9 @@ for the largest factors a and b. Only then are they widened to 32 bits, so sums 
 not depend on their order. The compiler does not find this form in a plain loop: hence the intrinsic.
 """
 
-# mypy: disallow-untyped-decorators=False
+# numba and llvmlite have few types.
+# mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
+# mypy: disable-error-code="attr-defined,call-arg,import-untyped"
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from numba.extending import intrinsic
 
 ROWS, COLUMNS = 4, 16  # of a tile: eight registers of sums, the most that does not spill
 BLOCK = 64  # rows taken through both layers together; what they touch stays in the second-level cache
-FORWARD_LEVELS = 63  # activations are rounded to 0..63
-BACKWARD_LEVELS = 31  # gradients to -31..31, stored 31 higher
+FORWARD_LEVELS = 46  # activations are rounded to 0..46
+BACKWARD_LEVELS = 23  # gradients to -23..23, stored 23 higher
 INT16_MAX = 32767
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -54,7 +56,7 @@ class Packed(NamedTuple):
 
 def pack(weight: npt.NDArray[np.float32], largest: int, offset: int) -> Packed:
     """Round `weight` (k, n) to bytes, column by column, for left factors 0..largest stored `offset` high."""
-    run = next(r for r in (16, 8, 4, 2) if INT16_MAX // (2 * r * largest) >= 31)
+    run = next(r for r in (16, 8, 4, 2) if INT16_MAX // (2 * r * largest) >= 22)
     levels = min(127, INT16_MAX // (2 * run * largest))
     k, n = weight.shape
     panels = np.zeros((_up(n) // COLUMNS, _up(k) // 4, 4 * COLUMNS), np.int8)
@@ -69,14 +71,23 @@ def _up(size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def _largest(row: Any) -> Any:
+    """Bits of the largest magnitude in a row of float32; without the sign, bits compare as numbers do."""
+    bits = row.view(np.int32)
+    largest = np.int32(0)
+    for j in range(len(bits)):
+        largest = max(largest, bits[j] & np.int32(0x7FFFFFFF))
+    return largest
+
+
+@numba.njit(cache=True, nogil=True)
 def _pack(columns: Any, levels: Any, offset: Any, panels: Any, shift: Any, scale: Any) -> None:
     n, k = columns.shape
+    bits = scale.view(np.int32)
     for j in range(n):
-        largest = np.float32(0)
-        for i in range(k):
-            largest = max(largest, abs(columns[j, i]))
-        scale[j] = largest / levels
-        unit = np.float32(levels) / largest if largest > 0 else np.float32(0)
+        bits[j] = _largest(columns[j])
+        unit = np.float32(levels) / scale[j] if scale[j] > np.float32(1e-30) else np.float32(0)
+        scale[j] /= np.float32(levels)
         total = np.int32(0)
         panel = panels[j // 16]
         column = 4 * (j % 16)
@@ -182,7 +193,7 @@ def _tile_to_step(
     _typing: Any, a: Any, stride: Any, b: Any, groups: Any, run: Any, shift: Any, delta: Any, width: Any,
     step: Any, low: Any, high: Any,
 ) -> Any:  # fmt: skip
-    """Four rows of 16 bytes at `delta`, `width` apart, moved by step * sign(sums - shift) inside low, high."""
+    """Move four rows of 16 bytes at `delta`, `width` apart: by step * sign(sums - shift), inside bounds."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *factors, shift, delta, width, step, low, high = arguments
@@ -191,14 +202,14 @@ def _tile_to_step(
         for i, sums in enumerate(_sums(builder, *factors)):
             row, half = divmod(i, 2)
             level = _load(builder, shift, _INTS, 32 * half)
-            above, below = (builder.icmp_signed(sign, sums, level) for sign in "><")
+            above, below = (builder.icmp_signed(order, sums, level) for order in (">", "<"))
             still = builder.select(below, down, _splat(_INTS, 0))
             cells = _pointer(builder, delta, _EIGHT_BYTES, builder.mul(width, _I64(row)), 8 * half)
             x = builder.zext(builder.load(cells, align=1), _INTS)
             x = builder.add(x, builder.select(above, up, still))
-            for bound, sign in ((low, "<"), (high, ">")):
+            for bound, order in ((low, "<"), (high, ">")):
                 limit = builder.zext(_load(builder, bound, _EIGHT_BYTES, 8 * half), _INTS)
-                x = builder.select(builder.icmp_signed(sign, x, limit), limit, x)
+                x = builder.select(builder.icmp_signed(order, x, limit), limit, x)
             builder.store(builder.trunc(x, _EIGHT_BYTES), cells, align=1)
         return context.get_dummy_value()
 
@@ -238,31 +249,24 @@ def _multiply_and_step(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _activate(z: Any, base: Any, factor: Any, out: Any) -> Any:
-    """out = relu(factor * z + base) of one row; returns its largest number."""
-    largest = np.float32(0)
+def _activate(z: Any, base: Any, factor: Any, out: Any) -> None:
+    """out = relu(factor * z + base) of one row."""
     for j in range(len(out)):
-        x = max(factor * z[j] + base[j], np.float32(0))
-        out[j] = x
-        largest = max(largest, x)
-    return largest
+        x = factor * z[j] + base[j]
+        out[j] = x if x > 0 else np.float32(0)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _mask(z: Any, active: Any) -> Any:
-    """z = 0 where the unit was not active, one row; returns its largest magnitude."""
-    largest = np.float32(0)
+def _mask(z: Any, active: Any) -> None:
+    """z = 0 where the unit was not active, one row."""
     for j in range(len(active)):
-        x = z[j] if active[j] > 0 else np.float32(0)
-        z[j] = x
-        largest = max(largest, abs(x))
-    return largest
+        z[j] = z[j] if active[j] > 0 else np.float32(0)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _round(x: Any, largest: Any, levels: Any, offset: Any, out: Any) -> None:
-    """One row to bytes, `largest` becoming `levels`, stored `offset` high."""
-    unit = np.float32(levels) / largest if largest > 0 else np.float32(0)
+    """One row to bytes, `largest` becoming `levels`, stored `offset` high; a row of nothing to nothing."""
+    unit = np.float32(levels) / largest if largest > np.float32(1e-30) else np.float32(0)
     high = np.float32(offset) + np.float32(0.5)
     for j in range(len(x)):
         out[j] = np.int32(x[j] * unit + high)
@@ -275,23 +279,24 @@ def forward(delta: Any, moved: Any, first: Any, second: Any, w1: Any, w2: Any, h
     delta: (n4, k) uint8, with n4 the multiple of four that holds n; moved: False where delta is 0;
     first, second: (n, h), what is added to the layers' products. Writes h1 and h2 (n, h).
     """
-    n, h = h1.shape
+    n = len(h1)
     width = 16 * len(w2.panels)
     z = np.zeros((BLOCK, width), np.float32)
     a = np.zeros((BLOCK, width), np.uint8)
-    factors = np.zeros(BLOCK, np.float32)
+    largest = np.zeros(BLOCK, np.float32)
+    bits = largest.view(np.int32)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         up = (size + ROWS - 1) // ROWS * ROWS
         if moved:
             _multiply(delta, start, start + up, w1, z)
         for i in range(size):
-            largest = _activate(z[i], first[start + i], np.float32(1), h1[start + i])
-            factors[i] = largest / FORWARD_LEVELS
-            _round(h1[start + i], largest, FORWARD_LEVELS, 0, a[i])
+            _activate(z[i], first[start + i], np.float32(1), h1[start + i])
+            bits[i] = _largest(h1[start + i])
+            _round(h1[start + i], largest[i], FORWARD_LEVELS, 0, a[i])
         _multiply(a, 0, up, w2, z)
         for i in range(size):
-            _activate(z[i], second[start + i], factors[i], h2[start + i])
+            _activate(z[i], second[start + i], largest[i] / np.float32(FORWARD_LEVELS), h2[start + i])
         if not moved:
             z[:] = 0
 
@@ -309,14 +314,18 @@ def backward(
     width = 16 * len(w2.panels)
     z = np.zeros((BLOCK, width), np.float32)
     a = np.zeros((BLOCK, width), np.uint8)
+    largest = np.zeros(BLOCK, np.float32)
+    bits = largest.view(np.int32)
     for start in range(0, n, BLOCK):
         size = min(BLOCK, n - start)
         up = (size + ROWS - 1) // ROWS * ROWS
         for i in range(size):
-            largest = _mask(gradient[start + i], h2[start + i])
-            _round(gradient[start + i], largest, BACKWARD_LEVELS, BACKWARD_LEVELS, a[i])
+            _mask(gradient[start + i], h2[start + i])
+            bits[i] = _largest(gradient[start + i])
+            _round(gradient[start + i], largest[i], BACKWARD_LEVELS, BACKWARD_LEVELS, a[i])
         _multiply(a, 0, up, w2, z)
         for i in range(size):
-            largest = _mask(z[i], h1[start + i])
-            _round(z[i, :h], largest, BACKWARD_LEVELS, BACKWARD_LEVELS, a[i])
+            _mask(z[i], h1[start + i])
+            bits[i] = _largest(z[i, :h])
+            _round(z[i, :h], largest[i], BACKWARD_LEVELS, BACKWARD_LEVELS, a[i])
         _multiply_and_step(a, w1, delta, start, start + up, step, low, high)

@@ -34,6 +34,4 @@ def action_loss(
     z = clean_logits.detach().argmax(1)
     adversarial = attack.perturb(policy, states, mean_actions, rng)
     logits = policy.logits(adversarial, mean_actions)
-    return ActionLoss(
-        F.cross_entropy(logits, z, reduction="none"), (logits.argmax(1) != z).float().mean().item()
-    )
+    return ActionLoss(F.cross_entropy(logits, z, reduction="none"), (logits.argmax(1) != z).float().mean().item())

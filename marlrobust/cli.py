@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -34,7 +35,7 @@ class Command(click.Command):
             raise click.UsageError(f"cannot use{where}: {error.strerror or error}", ctx=None) from None
 
 
-class Named(click.ParamType):
+class Named(click.ParamType):  # type: ignore[type-arg]
     """A name with "did you mean"."""
 
     name = "name"
@@ -56,17 +57,11 @@ def _methods() -> Any:
 
 
 def _counts(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    return (
-        None if value is None else tuple(_numbers(value, int, "--agents takes whole numbers, as in 0,8,16"))
-    )
+    return None if value is None else tuple(_numbers(value, int, "--agents takes whole numbers, as in 0,8,16"))
 
 
 def _epsilons(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    return (
-        None
-        if value is None
-        else tuple(_numbers(value, float, "--eps takes numbers, as in 0.075 or 0.05,0.1"))
-    )
+    return None if value is None else tuple(_numbers(value, float, "--eps takes numbers, as in 0.075 or 0.05,0.1"))
 
 
 def _numbers(text: str, kind: Callable[[str], Any], message: str) -> list[Any]:
@@ -95,7 +90,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _command_line() -> str:
-    return " ".join(["marlrobust", *sys.argv[1:]])
+    return shlex.join(["marlrobust", *sys.argv[1:]])
 
 
 CONFIG = click.option(
@@ -130,23 +125,24 @@ def main() -> None:
     type=Named("method", _methods),
     help="mfac, sa-mfac, sa-mfac3, romfac1, romfac, a2c.  [default: romfac]",
 )
-@click.option(
-    "--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: battle]"
-)
+@click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: battle]")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random in the training.  [default: 0]")
 @click.option("--normal-rounds", type=click.IntRange(0), help="Rounds before the action loss (M_norm).")
 @click.option("--loop-rounds", type=click.IntRange(1), help="Rounds of each of the three loops (M_adv).")
-@click.option(
-    "--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side."
-)
+@click.option("--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side.")
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/SCENARIO/METHOD]"
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/SCENARIO/METHOD]")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
 @click.option("--overwrite", is_flag=True, help="Start anew where a training is stored.")
+@click.option("--short", is_flag=True, help="A training of minutes, as the demo's.")
 def train(
-    config_file: Path | None, runs: Path, out: Path | None, resume: bool, overwrite: bool, **flags: Any
+    config_file: Path | None,
+    runs: Path,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    short: bool,
+    **flags: Any,
 ) -> None:
     """Train a method by self-play (Algorithm 1 of the paper).
 
@@ -166,7 +162,8 @@ def train(
     given = config.load(config_file) if config_file else {}
     scenario = game.get("scenario") or given.get("game", {}).get("scenario", "battle")
     preset = config.PRESETS.get(scenario, {})
-    settings = config.resolve(config.TrainSettings, preset, given, {"game": game}, _given(**flags))
+    layers = [preset, config.SHORT if short else {}, given, {"game": game}, _given(**flags)]
+    settings = config.resolve(config.TrainSettings, *layers)
     _methods()[settings.method]  # a configuration file may name one that there is not
     name = settings.method if settings.seed == 0 else f"{settings.method}-seed{settings.seed}"
     folder = out or runs / settings.game.scenario / name
@@ -174,9 +171,7 @@ def train(
     stored = folder / "config.yaml"
     if stored.exists() and not overwrite:
         if not resume:
-            raise UserError(
-                f"{folder} holds a training already: give --resume to go on, or --overwrite to start anew"
-            )
+            raise UserError(f"{folder} holds a training already: give --resume to go on, or --overwrite to start anew")
         if config.resolve(config.TrainSettings, config.load(stored)) != settings:
             raise UserError(f"{folder} was trained with other settings: resume it with '{again}'")
     torch.set_num_threads(1)  # a process a method is the better use of cores
@@ -191,7 +186,7 @@ def train(
     stopped = _stop_on_signal(again)
     _run_training(trainer, stopped)
     if not trainer.finished:
-        click.echo(f"stopped after {trainer.rounds} of {settings.rounds} rounds, saved; go on with: {again}")
+        click.echo(f"stopped after {trainer.rounds} of {trainer.total_rounds} rounds, saved; go on with: {again}")
         raise SystemExit(130)
     click.echo(f"trained {settings.method} on {settings.game.scenario} for {trainer.rounds} rounds: {folder}")
 
@@ -201,7 +196,7 @@ def _run_training(trainer: Any, stopped: Callable[[], bool]) -> None:
 
     s = trainer.settings
     label = f"{s.method} {s.game.scenario}"
-    with Progress(s.rounds, "rounds", label, done=trainer.rounds) as progress:
+    with Progress(trainer.total_rounds, "rounds", label, done=trainer.rounds) as progress:
 
         def report(row: dict[str, float]) -> None:
             note = "reward {reward:.0f} kills {kills:.0f} entropy {entropy:.2f} mu {mu:.3f} flips {flip_rate:.2f}"
@@ -236,18 +231,14 @@ def _stop_on_signal(again: str) -> Callable[[], bool]:
     help="A name under runs, a folder or a file; may be repeated.  [default: all]",
 )
 @click.option("--opponent", help="Whom they play; never attacked.  [default: a2c]")
-@click.option(
-    "--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]"
-)
+@click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]")
 @click.option(
     "--attack",
     "attacks",
     multiple=True,
     help="NAME or NAME:steps=20,restarts=2; may be repeated.  [default: pgd]",
 )
-@click.option(
-    "--eps", "epsilons", callback=_epsilons, help="Radius in state units, or several.  [default: 0.075]"
-)
+@click.option("--eps", "epsilons", callback=_epsilons, help="Radius in state units, or several.  [default: 0.075]")
 @click.option("--norm", type=click.Choice(["l_inf", "l_2"]), help="Of the radius.  [default: l_inf]")
 @click.option("--agents", callback=_counts, help="Counts of attacked agents.  [default: 0,8,16,32,48,64]")
 @click.option(
@@ -255,20 +246,14 @@ def _stop_on_signal(again: str) -> Callable[[], bool]:
     type=click.Choice(["all", "view", "features"]),
     help="What of a state may be perturbed.  [default: all]",
 )
-@click.option(
-    "--greedy/--sample", default=None, help="Take the likeliest action, or sample.  [default: sample]"
-)
+@click.option("--greedy/--sample", default=None, help="Take the likeliest action, or sample.  [default: sample]")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds a cell.  [default: 50]")
 @click.option("--steps", "max_steps", type=click.IntRange(1), help="Steps a round at most.  [default: 400]")
-@click.option(
-    "--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side."
-)
+@click.option("--map-size", type=click.IntRange(7), help="Side of the map; battle on 40 has 64 agents a side.")
 @click.option("--seed", type=click.IntRange(0), help="Of starts, victims, noise.  [default: 0]")
 @click.option("--workers", type=click.IntRange(1), help="Processes side by side.  [default: the cores]")
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/ and the date]"
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/ and the date]")
 def attack(config_file: Path | None, runs: Path, out: Path | None, **flags: Any) -> None:
     """Attack trained policies with growing numbers of victims, and write tables, figures and a report.
 
@@ -307,6 +292,47 @@ def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
     click.echo(table1(table(rows)).to_string(index=False))
     for path in written.values():
         click.echo(path)
+
+
+@main.command(cls=Command)
+@RUNS
+@click.option("--train", "training", is_flag=True, help="Train the five methods and the opponent first.")
+@click.option("--short", is_flag=True, help="With --train: trainings of minutes, as the demo's.")
+@click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]")
+@click.option("--rounds", type=click.IntRange(1), default=50, show_default=True, help="Rounds a cell.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training.")
+@click.option("--evaluation-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the attacked rounds.")
+@click.option("--workers", type=click.IntRange(1), help="Processes side by side.  [default: the cores]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/reproduction"), show_default=True)
+def reproduce(
+    runs: Path,
+    training: bool,
+    short: bool,
+    scenario: str | None,
+    rounds: int,
+    seed: int,
+    evaluation_seed: int,
+    workers: int | None,
+    out: Path,
+) -> None:
+    """The paper's experiment: five methods, six counts, PGD with 10 steps and epsilon 0.075, 50 rounds.
+
+    \b
+    marlrobust reproduce --train                  # trains everything first; interrupted, it goes on
+    marlrobust reproduce --train --short --scenario battle --rounds 10
+    """
+    from marlrobust.evaluation.runner import run_sweep
+    from marlrobust.reproduce import train_all
+
+    workers = workers or os.cpu_count() or 1
+    for name in (scenario,) if scenario else SCENARIOS:
+        if training:
+            options = ["--short"] if short else []
+            train_all(name, runs, seed=seed, workers=workers, options=options, say=_note)
+    sweep = {"scenario": scenario, "rounds": rounds, "seed": evaluation_seed, "workers": workers}
+    settings = config.resolve(config.SweepSettings, _given(**sweep))
+    done = run_sweep(settings, runs, out, command=_command_line(), say=_note)
+    _report(out, done.rows, done.about)
 
 
 @main.command(cls=Command)
@@ -351,9 +377,7 @@ def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
 
     stored = [policy for scenario in SCENARIOS for policy in every(runs, scenario)]
     if not stored:
-        raise UserError(
-            f"there are no policies under {runs}: train one with 'marlrobust train --method mfac'"
-        )
+        raise UserError(f"there are no policies under {runs}: train one with 'marlrobust train --method mfac'")
     return [
         (
             f"{p.card.scenario}/{p.name}",

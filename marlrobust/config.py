@@ -57,9 +57,7 @@ class TrainSettings(Settings):
     gamma: float = Field(0.95, ge=0, lt=1)
     learning_rate: float = Field(3e-4, gt=0)
     robust_learning_rate: float = Field(1e-4, gt=0)  # after M_norm, for all methods
-    first_entropy: float = Field(
-        0.08, ge=0
-    )  # weight of the bonus at round 0: with 0.02 nobody dares to attack
+    first_entropy: float = Field(0.08, ge=0)  # weight of the bonus at round 0: with 0.02 nobody dares to attack
     entropy: float = Field(0.02, ge=0)  # reached, geometrically, after half of M_norm
     robust_entropy: float = Field(0.05, ge=0)  # after M_norm, for all methods: robust training eats entropy
     gradient_norm: float = Field(5.0, gt=0)
@@ -67,17 +65,13 @@ class TrainSettings(Settings):
     batch_size: int = Field(1024, ge=1)
     replay_size: int = Field(200_000, ge=1)
     replay_ratio: float = Field(0.5, gt=0)  # transitions learned from for each one played
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of the whole training: M_norm + c * M_adv."""
-        return self.normal_rounds + self.loops * self.loop_rounds
+    robust_replay_ratio: float = Field(1.0, gt=0)  # after M_norm, for all methods: rounds are short by then
 
     def normal_phase(self) -> dict[str, Any]:
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
         later = {
             "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps",
-            "robust_learning_rate", "robust_entropy",
+            "robust_learning_rate", "robust_entropy", "robust_replay_ratio",
         }  # fmt: skip
         return self.model_dump(exclude=later)
 
@@ -95,6 +89,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "parallel_rounds": 4,
     },
 }
+
+
+# A training of minutes: enough to see the plain method fall, not enough for the paper's figures.
+SHORT: dict[str, Any] = {"normal_rounds": 400, "loop_rounds": 80}
 
 
 class AttackSettings(Settings):
@@ -137,9 +135,10 @@ class SweepSettings(Settings):
             raise ValueError("a count of attacked agents is zero or more")
         return tuple(sorted(set(values)))
 
-    def game(self, scenario: Scenario) -> GameSettings:
+    def game(self, scenario: str) -> GameSettings:
         """The game that is played in `scenario`."""
-        return GameSettings(scenario=scenario, map_size=self.map_size, max_steps=self.max_steps)
+        values = {"scenario": scenario, "map_size": self.map_size, "max_steps": self.max_steps}
+        return GameSettings.model_validate(values)
 
 
 S = TypeVar("S", bound=Settings)

@@ -18,9 +18,7 @@ class Progress:
         self.started = self.said = time.monotonic()
         terminal = sys.stderr.isatty()
         self.bar = (
-            tqdm(total=total, unit=f" {unit}", desc=label, initial=done, dynamic_ncols=True)
-            if terminal
-            else None
+            tqdm(total=total, unit=f" {unit}", desc=label, initial=done, dynamic_ncols=True) if terminal else None
         )
 
     def __enter__(self) -> Progress:
@@ -34,7 +32,6 @@ class Progress:
 
     def advance(self, units: int, note: str = "") -> None:
         """`units` more are done; note: a few words beside the bar."""
-        units = min(units, self.total - self.done)  # the last batch may bring more than was asked for
         self.done += units
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)

@@ -27,9 +27,7 @@ class Registry(Generic[T]):
 
         def add(entry: T) -> T:
             if name in self._entries and self._entries[name] is not entry:
-                raise ValueError(
-                    f"{self.noun} '{name}' is registered twice: {self._entries[name]!r}, {entry!r}"
-                )
+                raise ValueError(f"{self.noun} '{name}' is registered twice: {self._entries[name]!r}, {entry!r}")
             self._entries[name] = entry
             return entry
 

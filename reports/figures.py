@@ -106,9 +106,7 @@ def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
     return {str(scenario): int(size) for scenario, size in sizes.items()}
 
 
-def _draw(
-    lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: bool, colours: dict[str, str]
-) -> Figure:
+def _draw(lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: bool, colours: dict[str, str]) -> Figure:
     scenarios = sorted(lines["scenario"].unique())
     groups = list(lines[["attack", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
     groups.sort()
@@ -149,9 +147,7 @@ def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, t
         sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=label(method), legend=False, zorder=3, **look)
 
 
-def _paper_curves(
-    panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]
-) -> bool:
+def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> bool:
     """The paper's lines for the methods of this panel; False if it has none. A gap stays a gap."""
     attack, epsilon = part["attack"].iloc[0], float(part["epsilon"].iloc[0])
     column = f"paper_{metric.mean}"
@@ -165,9 +161,7 @@ def _paper_curves(
     return True
 
 
-def _dress(
-    panel: Axes, part: pd.DataFrame, metric: Metric, team: int | None, colours: dict[str, str]
-) -> None:
+def _dress(panel: Axes, part: pd.DataFrame, metric: Metric, team: int | None, colours: dict[str, str]) -> None:
     """Titles, axes and the shade where a count means the whole team."""
     scenario, attack, epsilon = part[["scenario", "attack", "epsilon"]].iloc[0]
     panel.set_title(scenario.capitalize(), loc="left", fontweight="bold")
@@ -191,9 +185,7 @@ def _dress(
         panel.text(team - pad, 0.98, f"  whole team of {team}", transform=panel.get_xaxis_transform(), **note)
 
 
-def _legend(
-    figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, colours: dict[str, str]
-) -> None:
+def _legend(figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, colours: dict[str, str]) -> None:
     """One legend for all panels, below them."""
     keys = [
         Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=label(method))

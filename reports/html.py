@@ -207,9 +207,7 @@ def _facts(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
         if value is None and key in rows.columns and key != "steps":
             value = sorted({_text(item) for item in rows[key].dropna()})
         if key == "greedy":
-            value = {"True": "greedily (argmax)", "False": "by sampling from their policy"}.get(
-                _text(value), value
-            )
+            value = {"True": "greedily (argmax)", "False": "by sampling from their policy"}.get(_text(value), value)
         if value not in (None, [], ""):
             facts.append((name, _text(value), key == "command"))
     others = [key for key in about if key not in FACTS and key not in APART]

@@ -154,9 +154,7 @@ def _ordered(lines: pd.DataFrame) -> pd.DataFrame:
 
 def table1(table: pd.DataFrame) -> pd.DataFrame:
     """The lines of `table` as text, for the terminal and the page; what is not known is an en dash."""
-    return pd.DataFrame(
-        [list(_cells(line)) for line in table.to_dict("records")], columns=list(SHOWN), dtype="str"
-    )
+    return pd.DataFrame([list(_cells(line)) for line in table.to_dict("records")], columns=list(SHOWN), dtype="str")
 
 
 SHOWN = {

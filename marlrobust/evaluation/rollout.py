@@ -64,9 +64,7 @@ def play_rounds(
     for r in range(game.rounds):
         victims[r, draw_victims(count, team.size, stream(seed, "victims", r))] = True
     attack_rng = torch_stream(seed, "attack", device=device)
-    noise = [
-        _Noise(seed, name, game.rounds, game.teams[i].size) for i, name in enumerate(("policy", "opponent"))
-    ]
+    noise = [_Noise(seed, name, game.rounds, game.teams[i].size) for i, name in enumerate(("policy", "opponent"))]
     tally = _Tally(game.rounds)
 
     game.reset(seeds, swap)
@@ -76,9 +74,7 @@ def play_rounds(
         logits = policy.logits(states, mean_actions)
         rows = np.flatnonzero(victims[seen.round, seen.agent])
         if attack is not None and len(rows):
-            flipped = _attack(
-                policy, attack, states, mean_actions, logits, torch.from_numpy(rows), attack_rng
-            )
+            flipped = _attack(policy, attack, states, mean_actions, logits, torch.from_numpy(rows), attack_rng)
             tally.attacked(seen.round[rows], flipped)
         actions = _choose(logits, None if greedy else noise[0].draw(seen, game.active))
         foe_logits = opponent.logits(*_tensors(foe, device))
@@ -86,7 +82,7 @@ def play_rounds(
         before = np.count_nonzero(game.active)
         outcome, _ = game.step((actions, foe_actions))
         tally.rewarded(seen.round, outcome.rewards)
-        on_end(before - np.count_nonzero(game.active))
+        on_end(int(before - np.count_nonzero(game.active)))
     return tally.rounds(game, swap)
 
 

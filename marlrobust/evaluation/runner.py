@@ -17,7 +17,7 @@ from marlrobust.evaluation.store import Store
 from marlrobust.evaluation.sweep import Cell, Sweep, plan, rows_as_asked
 from marlrobust.evaluation.workers import play_all
 from marlrobust.files import write_atomically
-from marlrobust.policies.checkpoint import versions
+from marlrobust.policies.checkpoint import load_card, versions
 from marlrobust.policies.runs import TESTED, StoredPolicy, every, find
 from marlrobust.progress import Progress
 
@@ -76,9 +76,7 @@ def stored_sweep(folder: Path, say: Callable[[str], None]) -> Evaluation:
             f"{folder} holds no evaluation ({RECORD} is not there): make one with 'marlrobust attack'"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}): run 'marlrobust attack' with this --out again"
-        ) from None
+        raise UserError(f"{path} is damaged ({error}): run 'marlrobust attack' with this --out again") from None
     store = Store(folder / "cells", say)
     frames = [rows for name, rounds in cells.items() if (rows := store.read(name, rounds)) is not None]
     if not frames:
@@ -94,23 +92,27 @@ def stored_sweep(folder: Path, say: Callable[[str], None]) -> Evaluation:
 
 def choose(settings: SweepSettings, runs: Path) -> list[tuple[StoredPolicy, StoredPolicy]]:
     """The policies that the settings name, or all under `runs`, each with its scenario's opponent."""
-    scenarios = [settings.scenario] if settings.scenario else list(TESTED)
+    scenarios: list[str] = [settings.scenario] if settings.scenario else list(TESTED)
     chosen: list[StoredPolicy] = []
     for name in settings.policies:
         found = [p for scenario in scenarios if (p := find(name, runs, scenario))]
         if not found:
-            raise UserError(
-                f"there is no policy '{name}': see 'marlrobust list policies', or give the path of its file"
-            )
+            raise UserError(_why_not(name, scenarios))
         chosen += found
     if not settings.policies:
         chosen = [p for scenario in scenarios for p in every(runs, scenario) if p.name != settings.opponent]
     if not chosen:
         where = f"for {settings.scenario} " if settings.scenario else ""
-        raise UserError(
-            f"there are no policies {where}under {runs}: train one with 'marlrobust train --method mfac'"
-        )
+        raise UserError(f"there are no policies {where}under {runs}: train one with 'marlrobust train --method mfac'")
     return [(policy, _opponent(settings.opponent, runs, policy.card.scenario)) for policy in chosen]
+
+
+def _why_not(name: str, scenarios: list[str]) -> str:
+    """Why `name` is no policy of these scenarios."""
+    if Path(name).is_file():
+        card = load_card(Path(name))
+        return f"{name} is a {card.role}'s policy for {card.scenario}: it cannot be tested on {' or '.join(scenarios)}"
+    return f"there is no policy '{name}': see 'marlrobust list policies', or give the path of its file"
 
 
 def _opponent(name: str, runs: Path, scenario: str) -> StoredPolicy:

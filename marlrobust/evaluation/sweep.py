@@ -89,9 +89,7 @@ def plan(settings: SweepSettings, policies: Iterable[tuple[StoredPolicy, StoredP
     return Sweep(tuple({cell.name: cell for cell in cells}.values()), tuple(above))
 
 
-def make_attack(
-    settings: AttackSettings, norm: str, epsilon: float, features: str, team: Team
-) -> Attack | None:
+def make_attack(settings: AttackSettings, norm: str, epsilon: float, features: str, team: Team) -> Attack | None:
     """The attack that `settings` describe on states of `team`; None for the clean cell's."""
     if settings.name == CLEAN.name:
         return None
@@ -102,9 +100,7 @@ def make_attack(
     known = [f.name for f in fields(kind) if f.name != "threat"]
     odd = sorted(set(settings.parameters) - set(known))
     if odd:
-        raise UserError(
-            f"attack '{settings.name}' has no parameter '{odd[0]}': it has {', '.join(known) or 'none'}"
-        )
+        raise UserError(f"attack '{settings.name}' has no parameter '{odd[0]}': it has {', '.join(known) or 'none'}")
     try:
         return kind(threat=Threat(norm=norm, epsilon=epsilon, features=mask), **settings.parameters)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
@@ -134,9 +130,7 @@ def play(cell: Cell, on_end: Callable[[int], None] = lambda rounds: None) -> pd.
         )
     finally:
         torch.set_num_threads(threads)
-    return pd.DataFrame([asdict(r) for r in rounds]).assign(**_provenance(cell, game.teams[0], attack))[
-        COLUMNS
-    ]
+    return pd.DataFrame([asdict(r) for r in rounds]).assign(**_provenance(cell, game.teams[0], attack))[COLUMNS]
 
 
 COLUMNS = [

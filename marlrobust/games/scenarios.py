@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from marlrobust.config import GameSettings
 from marlrobust.errors import UserError
 from marlrobust.games.game import Game
 from marlrobust.games.magent import battle, pursuit
 
-SCENARIOS = {"battle": battle, "pursuit": pursuit}
+SCENARIOS: dict[str, Callable[..., Game]] = {"battle": battle, "pursuit": pursuit}
 
 
 def make_game(settings: GameSettings, rounds: int) -> Game:

@@ -108,9 +108,7 @@ def load_policy(path: Path, *, scenario: str, role: str | None = None) -> tuple[
     found = {k: tuple(v.shape) for k, v in tensors.items()}
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-        raise UserError(
-            f"{path} has the wrong shape: {odd} is {found.get(odd)}, its card says {expected.get(odd)}"
-        )
+        raise UserError(f"{path} has the wrong shape: {odd} is {found.get(odd)}, its card says {expected.get(odd)}")
     policy.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
     return policy.eval(), card
 

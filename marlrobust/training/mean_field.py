@@ -119,9 +119,7 @@ class MeanFieldLearner:
                 if key.startswith(f"{name}."):
                     _, i, k = key.split(".")
                     slots.setdefault(int(i), {})[k] = value.clone()
-            optimizer.load_state_dict(
-                {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
-            )
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"actor_optimizer": self.actor_optimizer, "critic_optimizer": self.critic_optimizer}

@@ -27,13 +27,11 @@ class Batch(NamedTuple):
     terminal: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        return self if device.type == "cpu" else Batch(*(part.to(device) for part in self))
+        return self if device.type == "cpu" else Batch._make(part.to(device) for part in self)
 
 
 @numba.njit(cache=True)
-def _store(
-    indices: Any, values: Any, offsets: Any, at: Any, slots: Any, slot_values: Any, counts: Any
-) -> None:
+def _store(indices: Any, values: Any, offsets: Any, at: Any, slots: Any, slot_values: Any, counts: Any) -> None:
     for i in range(len(at)):
         n = offsets[i + 1] - offsets[i]
         counts[at[i]] = n
@@ -89,8 +87,8 @@ class Replay:
         if most > self.slots.shape[1]:
             more = ((0, 0), (0, 2 * most - self.slots.shape[1]))
             self.slots, self.slot_values = np.pad(self.slots, more), np.pad(self.slot_values, more)
-        rows = (t.numpy() for t in (states.indices, states.values, states.offsets))
-        _store(*rows, at, self.slots, self.slot_values, self.counts)
+        indices, values, offsets = states.indices.numpy(), states.values.numpy(), states.offsets.numpy()
+        _store(indices, values, offsets, at, self.slots, self.slot_values, self.counts)
         self.mean_actions[at] = mean_actions
         self.head = (self.head + n) % self.capacity
         self.pending += n
@@ -119,24 +117,17 @@ class Replay:
         """n transitions drawn evenly, with replacement."""
         newest = self.head - self.pending
         at = (newest - 1 - rng.integers(0, self.size, n)) % self.capacity
-        tensors = (
-            self.mean_actions[at],
-            self.new_mean_actions[at],
-            self.actions[at],
-            self.rewards[at],
-            self.terminal[at],
-        )
-        mean, new_mean, actions, rewards, terminal = (torch.from_numpy(t) for t in tensors)
-        return Batch(
-            self._states(at), self._states(self.next[at]), mean, new_mean, actions, rewards, terminal
-        )
+        columns = (self.mean_actions, self.new_mean_actions, self.actions, self.rewards, self.terminal)
+        tensors = (torch.from_numpy(column[at]) for column in columns)
+        return Batch(self._states(at), self._states(self.next[at]), *tensors)
 
     def _states(self, at: Ints) -> SparseStates:
         offsets = np.zeros(len(at) + 1, np.int32)
         np.cumsum(self.counts[at], out=offsets[1:])
         indices, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
         _gather(at, self.slots, self.slot_values, offsets, indices, values)
-        return SparseStates(*(torch.from_numpy(t) for t in (indices, values, offsets)), self.state_size)
+        tensors = torch.from_numpy(indices), torch.from_numpy(values), torch.from_numpy(offsets)
+        return SparseStates(*tensors, self.state_size)
 
     def state(self) -> dict[str, Tensor]:
         """All of it, to be stored; `restore` takes it back."""

@@ -38,9 +38,7 @@ def save_state(folder: Path, trainer: Trainer) -> None:
         "seconds": trainer.seconds,
         "owed": {name: role.owed for name, role in trainer.roles.items()},
     }
-    write_atomically(
-        folder / STATE, lambda temporary: save_file(tensors, temporary, {"numbers": json.dumps(numbers)})
-    )
+    write_atomically(folder / STATE, lambda temporary: save_file(tensors, temporary, {"numbers": json.dumps(numbers)}))
 
 
 def load_state(folder: Path, trainer: Trainer) -> bool:
@@ -55,7 +53,7 @@ def load_state(folder: Path, trainer: Trainer) -> bool:
         for name, role in trainer.roles.items():
             for part, target in (("learner", role.learner), ("replay", role.replay)):
                 start = f"{name}/{part}/"
-                target.restore({k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)})  # type: ignore[attr-defined]
+                target.restore({k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)})
             role.owed = numbers["owed"][name]
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is damaged ({error}): remove it to train from the start") from None

@@ -6,6 +6,7 @@ checkpoint taken there continues to the same weights as a training that never st
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,9 +78,7 @@ class Trainer:
                 gradient_norm=settings.gradient_norm,
                 attack_steps=settings.attack_steps,
             )
-            self.roles[team.role] = Role(
-                learner, Replay(settings.replay_size, team.state_size, team.n_actions)
-            )
+            self.roles[team.role] = Role(learner, Replay(settings.replay_size, team.state_size, team.n_actions))
 
     @property
     def rounds(self) -> int:
@@ -87,8 +86,15 @@ class Trainer:
         return self.iteration * self.settings.parallel_rounds
 
     @property
+    def total_rounds(self) -> int:
+        """Rounds of the whole training: M_norm + c * M_adv, whole iterations."""
+        s = self.settings
+        rounds = s.normal_rounds + (s.loops * s.loop_rounds if self.method.loops else 0)
+        return math.ceil(rounds / s.parallel_rounds) * s.parallel_rounds
+
+    @property
     def finished(self) -> bool:
-        return self.rounds >= self.settings.rounds
+        return self.rounds >= self.total_rounds
 
     def resume(self) -> bool:
         """Go on from the state stored in the folder, or from the start that methods share; False: from nothing."""
@@ -148,10 +154,8 @@ class Trainer:
             }
             self.log.write(row)
             report(row)
-            at_start = (
-                self.rounds - self.settings.parallel_rounds < self.settings.normal_rounds <= self.rounds
-            )
-            if at_start and self.method.mean_field and self.settings.rounds > self.rounds:
+            at_start = self.rounds - self.settings.parallel_rounds < self.settings.normal_rounds <= self.rounds
+            if at_start and self.method.mean_field and not self.finished:
                 start = shared_start(self.folder.parent, self.settings, self.method.mean_field)
                 save_state(start, self)
                 self.log.copy_to(start)
@@ -181,7 +185,7 @@ class Trainer:
     def train_iteration(self) -> dict[str, float]:
         """Play a batch of rounds to their end, learning on the way; returns its row of the log."""
         s, game = self.settings, self.game
-        phase = self.phase(self.rounds)
+        phase, normal = self.phase(self.rounds), self.rounds < s.normal_rounds
         noise = stream(s.seed, "policy", self.iteration)
         draws = stream(s.seed, "replay", self.iteration)
         attack = torch_stream(s.seed, "attack", self.iteration, device=s.device)
@@ -196,6 +200,8 @@ class Trainer:
             after = [self._see(team) for team in (0, 1)]
             for team in (0, 1):
                 self._remember(team, seen[team], actions[team], outcomes[team], after[team])
+                role = self.roles[game.teams[team].role]
+                role.owed += len(seen[team].at) * (s.replay_ratio if normal else s.robust_replay_ratio)
                 rewards[team] += outcomes[team].rewards.sum(dtype=np.float64)
             for role in self.roles.values():
                 metrics += self._learn(role, phase, draws, attack)
@@ -229,7 +235,6 @@ class Trainer:
         self.roles[spec.role].replay.add_outcomes(
             seen.at, actions, outcome.rewards, outcome.mean_actions, terminal, following
         )
-        self.roles[spec.role].owed += len(seen.at) * self.settings.replay_ratio
 
     def _learn(
         self, role: Role, phase: Phase, draws: np.random.Generator, attack: torch.Generator

@@ -1,0 +1,74 @@
+"""Small settings that every test of training and evaluation shares, and the policies trained with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from marlrobust.config import TrainSettings, resolve
+from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.training.trainer import Trainer
+
+TINY: dict[str, Any] = {
+    "game": {"map_size": 16, "max_steps": 40},  # 6 a side
+    "normal_rounds": 8,
+    "loop_rounds": 8,
+    "loops": 1,
+    "parallel_rounds": 4,
+    "hidden": 32,
+    "embedding": 8,
+    "batch_size": 128,
+    "replay_size": 4000,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def settings(**layer: Any) -> TrainSettings:
+    return resolve(TrainSettings, TINY, layer)
+
+
+def train(folder: Path, **layer: Any) -> Trainer:
+    trainer = Trainer(settings(**layer), folder)
+    trainer.resume()
+    trainer.run(stop=lambda: False, report=lambda row: None)
+    return trainer
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder with mfac, romfac and a2c of a tiny battle, and mfac and a2c of a tiny pursuit."""
+    folder = tmp_path_factory.mktemp("trained") / "runs"
+    for method in ("mfac", "romfac", "a2c"):
+        train(folder / "battle" / method, method=method)
+    pursuit = {"scenario": "pursuit", "map_size": 20, "max_steps": 30, "predators": 4, "prey": 8}
+    for method in ("mfac", "a2c"):
+        train(folder / "pursuit" / method, method=method, game=pursuit)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fighters(tmp_path_factory: pytest.TempPathFactory) -> MeanFieldPolicy:
+    """A team that has learned to fight: 6 a side, attacking free of charge."""
+    folder = tmp_path_factory.mktemp("fighters") / "mfac"
+    trainer = train(
+        folder,
+        method="mfac",
+        game={"max_steps": 100, "rewards": {"attack_penalty": 0.0}},
+        normal_rounds=400,
+        loop_rounds=1,
+        parallel_rounds=16,
+        hidden=64,
+        batch_size=256,
+        replay_size=20_000,
+        first_entropy=0.1,
+        learning_rate=1e-3,
+        replay_ratio=1.0,
+    )
+    return trainer.roles["soldier"].learner.policy

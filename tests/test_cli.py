@@ -1,0 +1,174 @@
+"""The command line, as a user types it: what works, and what a mistake gets."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from conftest import TINY
+
+from marlrobust.cli import main
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def refused(result: Result, *words: str) -> None:
+    """A sentence, exit code 2, no traceback."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.output
+
+
+@pytest.fixture
+def attack(runs: Path, tmp_path: Path) -> list[object]:
+    small = ["--map-size", 16, "--rounds", 2, "--steps", 8, "--attack", "pgd:steps=2", "--workers", 1]
+    return ["attack", "--runs", runs, "--scenario", "battle", "--out", tmp_path / "out", *small]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    assert "marlrobust attack" in call("--help").output
+    for command in ("train", "attack", "report", "list", "reproduce"):
+        result = call(command, "--help")
+        assert result.exit_code == 0
+        assert f"marlrobust {command}" in result.output
+
+
+def test_train_writes_a_policy_a_log_and_its_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(yaml.safe_dump(TINY))
+    arguments = ["train", "--method", "mfac", "--config", settings, "--runs", tmp_path / "runs", "--seed", 3]
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "runs" / "battle" / "mfac-seed3"
+    assert {p.name for p in folder.iterdir()} >= {
+        "soldier.safetensors",
+        "soldier.json",
+        "train.csv",
+        "config.yaml",
+    }
+    with open(folder / "train.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert set(rows[0]) >= {
+        "reward",
+        "kills",
+        "critic_loss",
+        "entropy",
+        "mu",
+        "epsilon",
+        "flip_rate",
+        "seconds",
+    }
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (stored["seed"], stored["hidden"], stored["game"]["map_size"]) == (3, 32, 16)
+    refused(call(*arguments), "--resume", "--overwrite")
+    before = (folder / "soldier.safetensors").read_bytes()
+    assert call(*arguments, "--resume").exit_code == 0
+    assert (folder / "soldier.safetensors").read_bytes() == before
+    refused(call(*arguments, "--resume", "--loop-rounds", 99), "other settings")
+    assert call(*arguments, "--overwrite").exit_code == 0
+
+
+def test_attack_writes_rows_tables_figures_and_a_report(attack: list[object], tmp_path: Path) -> None:
+    result = call(*attack, "--agents", "0,3", "--eps", "0.05")
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out"
+    for name in ("rows.csv", "table.csv", "figure4.png", "figure4.svg", "report.html", "config.yaml"):
+        assert str(out / name) in result.output or name == "config.yaml"
+        assert (out / name).stat().st_size > 0
+    with open(out / "rows.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(r["method"], r["attacked_agents"]) for r in rows} == {
+        (m, k) for m in ("mfac", "romfac") for k in ("0", "3")
+    }
+    assert list(rows[0])[:16] == [
+        "scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round", "seed",
+        "win", "draw", "kills", "losses", "reward", "steps", "flip_rate",
+    ]  # fmt: skip
+    html = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    assert call("report", out).exit_code == 0
+    assert (out / "report.html").read_text() == html
+
+
+def test_a_count_above_the_team_is_the_whole_team_and_said(attack: list[object]) -> None:
+    result = call(*attack, "--agents", "64", "--policy", "mfac")
+    assert result.exit_code == 0
+    assert "a count of 64 is the whole team" in result.output
+
+
+def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_path: Path) -> None:
+    settings = tmp_path / "sweep.yaml"
+    settings.write_text("agents: [2]\nepsilons: [0.2]\npolicies: [mfac]\n")
+    assert call(*attack, "--config", settings, "--eps", "0.1").exit_code == 0
+    stored = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert (stored["agents"], stored["epsilons"], stored["policies"]) == ([2], [0.1], ["mfac"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--attack", "pdg"], ["unknown attack 'pdg'", "did you mean 'pgd'"]),
+        (["--attack", "pgd:stepz=3"], ["no parameter 'stepz'", "steps"]),
+        (["--attack", "pgd:steps=0"], ["steps"]),
+        (["--attack", "pgd:steps"], ["NAME:PARAMETER=VALUE"]),
+        (["--eps", "-0.1"], ["epsilon"]),
+        (["--eps", "nan"], ["epsilon"]),
+        (["--eps", "inf"], ["epsilon"]),
+        (["--eps", "much"], ["--eps takes numbers"]),
+        (["--agents", "-1"], ["attacked agents"]),
+        (["--agents", "0,many"], ["--agents takes whole numbers"]),
+        (["--policy", "mfax"], ["no policy 'mfax'"]),
+        (["--opponent", "a3c"], ["no opponent 'a3c'", "marlrobust train --method a3c"]),
+        (["--scenario", "battel"], ["unknown scenario 'battel'", "did you mean 'battle'"]),
+        (["--rounds", "0"], ["--rounds"]),
+    ],
+)
+def test_a_mistake_gets_a_sentence_and_nothing_is_written(
+    attack: list[object], tmp_path: Path, flags: list[str], words: list[str]
+) -> None:
+    refused(call(*attack, *flags), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_runs_folder_says_how_to_train(tmp_path: Path) -> None:
+    refused(call("attack", "--runs", tmp_path, "--out", tmp_path / "out"), "no policies", "marlrobust train")
+    refused(call("list", "policies", "--runs", tmp_path), "no policies", "marlrobust train")
+
+
+def test_a_policy_of_another_scenario_is_refused(attack: list[object], runs: Path) -> None:
+    path = runs / "pursuit" / "mfac" / "predator.safetensors"
+    refused(call(*attack, "--policy", path), "pursuit", "battle")
+
+
+def test_train_refuses_what_is_not_there(tmp_path: Path) -> None:
+    refused(call("train", "--method", "rmfac", "--runs", tmp_path), "did you mean 'romfac'")
+    settings = tmp_path / "odd.yaml"
+    settings.write_text("gama: 0.9\n")
+    refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gama")
+    settings.write_text("gamma: 1.5\n")
+    refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gamma")
+    settings.write_text("game: {rewards: {kil_reward: 1}}\n")
+    refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "kil_reward")
+    refused(call("train", "--config", tmp_path / "none.yaml"), "none.yaml")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_report_of_a_folder_without_rows(tmp_path: Path) -> None:
+    refused(call("report", tmp_path), "holds no evaluation")
+
+
+def test_lists(runs: Path) -> None:
+    assert {"mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac", "a2c"} == {
+        line.split()[0] for line in call("list", "methods").output.splitlines()
+    }
+    assert {"random", "fgsm", "pgd"} <= {line.split()[0] for line in call("list", "attacks").output.splitlines()}
+    assert "battle" in call("list", "scenarios").output
+    assert "pursuit/mfac" in call("list", "policies", "--runs", runs).output
+    refused(call("list", "polices"), "did you mean 'policies'")

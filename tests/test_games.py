@@ -1,0 +1,330 @@
+"""Games: MAgent2's own environments step for step, and the promises of `Game`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from magent2.environments import adversarial_pursuit_v4, battle_v4
+
+from marlrobust.config import GameSettings
+from marlrobust.errors import UserError
+from marlrobust.games.game import Game, Observation, Outcome
+from marlrobust.games.magent import battle, pursuit
+from marlrobust.games.scenarios import make_game
+
+# (dx, dy) of a soldier's actions: 13 moves, then 8 attacks
+MOVES = np.array([(x, y) for y in range(-2, 3) for x in range(-2, 3) if x * x + y * y <= 4])
+HITS = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if (x, y) != (0, 0)])
+STAY = 6
+
+
+def fight(states: np.ndarray, map_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Actions (n,) of soldiers that go for the nearest opponent and hit it, one in ten at random.
+
+    Random actions alone would hardly ever kill. Channels 4 and 6 of the view: opponents near, and all of them
+    on a coarse map of the arena; the last two numbers of a state: the soldier's own place.
+    """
+    n, cell = len(states), -(-map_size // 13)
+    view = states[:, : 13 * 13 * 7].reshape(n, 13, 13, 7)
+    y, x = np.mgrid[-6:7, -6:7]
+    distance = np.where(view[..., 4] > 0, x * x + y * y, 999).reshape(n, -1)
+    nearest, crowd = distance.argmin(1), view[..., 6].reshape(n, -1).argmax(1)
+    near = np.stack([nearest % 13, nearest // 13], 1) - 6
+    far = np.stack([crowd % 13, crowd // 13], 1) * cell + cell / 2 - states[:, -2:] * map_size
+    target = np.where(distance.min(1, keepdims=True) < 999, near, far)
+    hit = 13 + ((HITS - target[:, None]) ** 2).sum(2).argmin(1)
+    move = (((MOVES - target[:, None]) ** 2).sum(2) + 4 * rng.random((n, 13))).argmin(1)
+    actions = np.where(distance.min(1) <= 2, hit, move)
+    return np.where(rng.random(n) < 0.1, rng.integers(0, 21, n), actions)
+
+
+class Step(NamedTuple):
+    """One step: copies of what each team observed, what it did, what came of it."""
+
+    seen: list[Observation]
+    actions: list[np.ndarray]
+    outcomes: tuple[Outcome, Outcome]
+
+
+def play(
+    game: Game, seeds: list[int], *, swap: list[bool] | None = None, map_size: int = 25, steps: int = 400
+) -> list[Step]:
+    """Rounds to their end: battle's soldiers fight, others act at random.
+
+    What an agent does depends on its round's seed, its side, the step, and what it sees: on no other round.
+    """
+    swap = swap or [False] * len(seeds)
+    game.reset(np.array(seeds), np.array(swap))
+    played: list[Step] = []
+    while game.active.any() and len(played) < steps:
+        seen, actions = [], []
+        for team, spec in enumerate(game.teams):
+            now = Observation(*(part.copy() for part in game.observe(team)))
+            chosen = np.zeros(len(now.agent), np.int64)
+            for r in np.unique(now.round):
+                rng = np.random.default_rng((seeds[r], team ^ swap[r], len(played)))
+                rows = now.round == r
+                if spec.role == "soldier":
+                    chosen[rows] = fight(now.states[rows], map_size, rng)
+                else:
+                    chosen[rows] = rng.integers(0, spec.n_actions, np.count_nonzero(rows))
+            seen.append(now)
+            actions.append(chosen)
+        played.append(Step(seen, actions, game.step((actions[0], actions[1]))))
+    return played
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two tuples of arrays are equal bit for bit."""
+    return all(
+        x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def make_peer(kind: str) -> tuple[Game, Any, list[str]]:
+    """A game, MAgent2's environment of the same settings, and what that calls its teams."""
+    options = {"max_cycles": 400, "minimap_mode": True, "extra_features": True}
+    if kind == "pursuit":  # whose numbers of predators and prey follow from the map
+        environment = adversarial_pursuit_v4.parallel_env(map_size=45, **options)
+        return pursuit(rounds=1, predators=25, prey=50, tagged_penalty=-1), environment, ["predator", "prey"]
+    size = 40 if kind == "battle" else 25
+    return battle(rounds=1, map_size=size), battle_v4.parallel_env(map_size=size, **options), ["red", "blue"]
+
+
+@pytest.mark.parametrize("kind", ["battle", "small battle", "pursuit"])
+def test_a_round_is_the_parallel_apis(kind: str) -> None:
+    """Same seed and actions: the same states, rewards and deaths, from the start to the end of the round."""
+    game, environment, names = make_peer(kind)
+    observations, _ = environment.reset(seed=7)
+    # The API's reset() counts the teams before it has placed them. Left so, its first step would cut the list
+    # of actions at the wrong place, and the second team would play the first one's actions.
+    environment.unwrapped.team_sizes = [team.size for team in game.teams]
+    deaths = 0
+    for step in play(game, [7], map_size=40 if kind == "battle" else 25):
+        rows = [
+            (f"{names[team]}_{agent}", team, i)
+            for team in (0, 1)
+            for i, agent in enumerate(step.seen[team].agent)
+        ]
+        assert [name for name, _, _ in rows] == environment.agents
+        for name, team, i in rows:
+            # the API spreads the features over the cells of the view, behind its channels
+            theirs, v = observations[name], game.teams[team].view_size
+            channels = v // (theirs.shape[0] * theirs.shape[1])
+            ours = step.seen[team].states[i]
+            assert np.array_equal(theirs[..., :channels].ravel(), ours[:v])
+            assert np.array_equal(theirs[0, 0, channels:], ours[v:])
+        actions = {name: int(step.actions[team][i]) for name, team, i in rows}
+        observations, rewards, terminated, truncated, _ = environment.step(actions)
+        for name, team, i in rows:
+            assert np.float32(rewards[name]) == step.outcomes[team].rewards[i]
+            if environment.agents:  # at the end of a round the API calls everybody terminated
+                assert terminated[name] == step.outcomes[team].dead[i]
+        deaths += sum(np.count_nonzero(outcome.dead) for outcome in step.outcomes)
+    assert not environment.agents
+    assert game.extinct[0] == (not any(truncated.values()))
+    assert deaths >= {"battle": 20, "small battle": 20, "pursuit": 0}[kind]
+
+
+def test_a_batch_is_its_rounds_one_by_one() -> None:
+    seeds, swap = [5, 6, 7], [False, True, False]
+    together = play(battle(rounds=3, map_size=25), seeds, swap=swap)
+    for r, seed in enumerate(seeds):
+        alone = play(battle(rounds=1, map_size=25), [seed], swap=[swap[r]])
+        assert len(alone) == sum(r in step.seen[0].round for step in together)
+        for one, all_of_them in zip(alone, together, strict=False):
+            for team in (0, 1):
+                rows = all_of_them.seen[team].round == r
+                for mine, theirs in (
+                    (one.seen[team], all_of_them.seen[team]),
+                    (one.outcomes[team], all_of_them.outcomes[team]),
+                ):
+                    parts = [part[rows] for part in theirs]
+                    if isinstance(theirs, Observation):
+                        parts[2] -= r
+                    assert same(mine, parts)
+
+
+def test_rounds_repeat_and_seeds_differ() -> None:
+    game = pursuit(rounds=2)
+    first, again = (play(game, [3, 4], steps=20) for _ in range(2))
+    assert all(same(a.seen[1], b.seen[1]) for a, b in zip(first, again, strict=True))
+    start = first[0].seen[1]
+    assert not np.array_equal(start.states[start.round == 0], start.states[start.round == 1])
+
+
+def test_swapped_teams_play_the_same_round_from_the_other_side() -> None:
+    """The engine moves one side first: in a swapped round that must be the other team."""
+    straight = play(battle(rounds=1, map_size=25), [11])
+    swapped = play(battle(rounds=1, map_size=25), [11], swap=[True])
+    assert len(straight) == len(swapped)
+    assert not np.array_equal(straight[0].seen[0].states, straight[0].seen[1].states)
+    for a, b in zip(straight, swapped, strict=True):
+        for team in (0, 1):
+            assert same(a.seen[team], b.seen[1 - team])
+            assert same(a.outcomes[team], b.outcomes[1 - team])
+
+
+def test_only_teams_of_one_role_swap() -> None:
+    with pytest.raises(ValueError, match="one role"):
+        pursuit(rounds=2).reset(np.array([1, 2]), np.array([False, True]))
+
+
+def test_the_dead_are_gone_for_good() -> None:
+    game = battle(rounds=3, map_size=25)
+    steps = play(game, [1, 2, 3])
+    for team in (0, 1):
+        living = {(r, a) for r in range(3) for a in range(game.teams[team].size)}
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            seen, dead = step.seen[team], step.outcomes[team].dead
+            rows = list(zip(seen.round.tolist(), seen.agent.tolist(), strict=True))
+            assert rows == sorted(living)
+            living -= {row for row, died in zip(rows, dead, strict=True) if died}
+            over = set(seen.round) - set(following.seen[team].round if following else ())
+            for r in over:
+                assert game.alive[r, team] == len([row for row in living if row[0] == r])
+            living = {row for row in living if row[0] not in over}
+        assert not living
+    assert (game.alive.min(1) < 20).all()
+
+
+def test_mean_actions_are_the_teams_share_of_each_action() -> None:
+    game = battle(rounds=2, map_size=25)
+    steps = play(game, [1, 2], swap=[False, True])
+    for team in (0, 1):
+        assert not steps[0].seen[team].mean_actions.any()
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            shown = step.outcomes[team].mean_actions
+            for r in np.unique(step.seen[team].round):
+                rows = step.seen[team].round == r
+                mean = np.eye(21)[step.actions[team][rows]].mean(0)
+                np.testing.assert_allclose(shown[rows], np.tile(mean, (rows.sum(), 1)), atol=1e-6)
+                if following:  # who died in this step was part of its mean
+                    later = following.seen[team]
+                    assert (later.mean_actions[later.round == r] == shown[rows][0]).all()
+
+
+def test_a_round_ends_when_a_team_is_extinct_or_at_the_step_limit() -> None:
+    game = battle(rounds=3, map_size=25, max_steps=60)
+    steps = play(game, [1, 2, 3])
+    assert set(game.extinct) == {True, False}  # both ends are among these rounds
+    assert np.array_equal(game.extinct, game.alive.min(1) == 0)
+    assert ((game.steps == 60) | game.extinct).all()
+    assert np.array_equal(game.steps, [sum(r in s.seen[0].round for s in steps) for r in range(3)])
+    assert not game.active.any()
+    assert [len(game.observe(team).states) for team in (0, 1)] == [0, 0]
+
+
+def test_nobody_fights_and_the_round_is_a_tie() -> None:
+    game = battle(rounds=1, map_size=16, max_steps=5)
+    game.reset(np.array([0]), np.array([False]))
+    for _ in range(5):
+        assert game.active[0]
+        stay = [np.full(len(game.observe(team).agent), STAY) for team in (0, 1)]
+        game.step((stay[0], stay[1]))
+    assert (game.active[0], game.extinct[0], game.steps[0]) == (False, False, 5)
+    assert game.alive[0, 0] == game.alive[0, 1] == game.teams[0].size
+
+
+@pytest.mark.parametrize(
+    "setting", ["step_reward", "attack_opponent_reward", "kill_reward", "attack_penalty", "dead_penalty"]
+)
+def test_a_reward_goes_to_those_it_is_for(setting: str) -> None:
+    """One more of it, in the same round, and the rewards differ by one for them, by nothing for the others."""
+    base = {"step_reward": -0.005, "attack_opponent_reward": 0.2, "kill_reward": 5.0}
+    more = {setting: base.get(setting, -0.1) + 1}
+    plain = play(battle(rounds=2, map_size=25), [1, 2])
+    changed = play(battle(rounds=2, map_size=25, **more), [1, 2])
+    gained, attack, dead = [], [], []
+    for a, b in zip(plain, changed, strict=True):
+        for team in (0, 1):
+            assert np.array_equal(a.actions[team], b.actions[team])
+            gained.append(b.outcomes[team].rewards - a.outcomes[team].rewards)
+            attack.append(a.actions[team] >= len(MOVES))
+            dead.append(a.outcomes[team].dead)
+    gain, attacks, died = (np.concatenate(part) for part in (gained, attack, dead))
+    paid = np.abs(gain - 1) < 1e-5
+    assert (paid | (np.abs(gain) < 1e-5)).all()
+    # the engine drops what an agent earned before it died in a step, save for hits
+    exactly = {"step_reward": ~died, "attack_penalty": attacks & ~died, "dead_penalty": died}
+    if setting in exactly:
+        assert np.array_equal(paid, exactly[setting])
+    else:
+        assert not (paid & ~attacks).any()
+        kills, deaths = np.count_nonzero(paid), np.count_nonzero(died)
+        assert 0.9 * deaths <= kills <= deaths if setting == "kill_reward" else kills > deaths
+
+
+@pytest.mark.parametrize(
+    ("setting", "team", "change"),
+    [("tag_reward", 0, 1.0), ("tagged_penalty", 1, -1.0), ("attack_penalty", 0, -1.0)],
+)
+def test_pursuits_rewards_are_settings(setting: str, team: int, change: float) -> None:
+    base = {"tag_reward": 1.0, "tagged_penalty": -0.1, "attack_penalty": -0.2}[setting]
+    plain, changed = (
+        np.concatenate([step.outcomes[team].rewards for step in play(game, [4], steps=60)])
+        for game in (pursuit(rounds=1), pursuit(rounds=1, **{setting: base + change}))
+    )
+    gain = (changed - plain) / change
+    assert np.allclose(gain, np.rint(gain), atol=1e-4)
+    assert (np.rint(gain) >= 0).all()
+    assert gain.sum() > 10
+
+
+def test_tags_are_paid_on_both_sides() -> None:
+    """Every tag is a +1 of a predator and a -0.1 of a prey: the default numbers are the paper's."""
+    steps = play(pursuit(rounds=1, attack_penalty=0.0), [4], steps=100)
+    earned, lost = (sum(float(step.outcomes[team].rewards.sum()) for step in steps) for team in (0, 1))
+    assert earned > 0
+    assert lost == pytest.approx(-0.1 * earned, rel=1e-4)
+
+
+def test_the_papers_sizes() -> None:
+    soldiers = battle(rounds=1).teams
+    predators, prey = pursuit(rounds=1).teams
+    assert [(t.role, t.size, t.state_size, t.n_actions) for t in soldiers] == [("soldier", 64, 1217, 21)] * 2
+    assert (predators.role, predators.size, predators.state_size) == ("predator", 32, 726)
+    assert (prey.role, prey.size, prey.state_size) == ("prey", 64, 589)
+    few = pursuit(rounds=1, predators=5, prey=9, map_size=20)
+    assert [team.size for team in few.teams] == [5, 9]
+    assert [len(few.observe(team).agent) for team in (0, 1)] == [0, 0]  # before the first reset
+    few.reset(np.array([1]), np.array([False]))
+    assert [len(few.observe(team).agent) for team in (0, 1)] == [5, 9]
+
+
+def test_1024_a_side_play() -> None:
+    game = battle(rounds=1, map_size=160, max_steps=3)
+    assert [team.size for team in game.teams] == [1024, 1024]
+    assert len(play(game, [1], map_size=160)) == 3
+
+
+def test_actions_must_be_one_for_each_agent_seen() -> None:
+    game = battle(rounds=1, map_size=16)
+    game.reset(np.array([1]), np.array([False]))
+    n = game.teams[0].size
+    with pytest.raises(ValueError, match=f"{n - 1} actions for {n} agents of team 1"):
+        game.step((np.zeros(n, np.int64), np.zeros(n - 1, np.int64)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (GameSettings(scenario="battle", rewards={"kil_reward": 1.0}), "kil_reward"),
+        (GameSettings(scenario="battle", prey=3), "prey"),
+        (GameSettings(scenario="battle", map_size=8), "map size"),
+        (GameSettings(scenario="pursuit", prey=3000), "map"),
+        (GameSettings(scenario="pursuit", map_size=7), "map"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_a_users_error(settings: GameSettings, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        make_game(settings, 1)
+
+
+def test_settings_reach_the_game() -> None:
+    settings = GameSettings(scenario="pursuit", predators=4, prey=6, map_size=20, max_steps=7)
+    game = make_game(settings, 2)
+    assert (game.rounds, game.max_steps, [team.size for team in game.teams]) == (2, 7, [4, 6])
