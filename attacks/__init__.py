@@ -1,9 +1,7 @@
 """Attacks on what agents see. Importing this package registers those that it brings."""
 
 if __name__ == "attacks":
-    raise ImportError(
-        "import marlrobust.attacks instead of attacks: a second copy of it would have a second registry"
-    )
+    raise ImportError("import marlrobust.attacks instead of attacks: a second copy of it would have a second registry")
 
 from marlrobust.attacks import gradient, random
 from marlrobust.attacks.attack import ATTACKS, Attack, Threat

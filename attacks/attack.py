@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -59,10 +60,13 @@ class Threat:
         """(d,) bool, True where a feature may be perturbed; None where all may."""
         if self.features is None:
             return None
-        mask = torch.as_tensor(self.features, device=device)
-        if len(mask) != size:
-            raise UserError(f"the threat has a mask of {len(mask)} features, the states have {size}")
-        return mask
+        if len(self._mask) != size:
+            raise UserError(f"the threat has a mask of {len(self._mask)} features, the states have {size}")
+        return self._mask.to(device)
+
+    @cached_property
+    def _mask(self) -> Tensor:
+        return torch.as_tensor(self.features)
 
     def project(self, delta: Tensor, states: Tensor) -> Tensor:
         """The nearest perturbation (n, d) to `delta` that is inside the ball, the range and the mask."""
@@ -101,8 +105,7 @@ class Threat:
 
     def parameters(self) -> dict[str, Any]:
         """The threat as JSON-able values; the mask as the indices of the features that may change."""
-        mask = self.mask(len(self.features)) if self.features is not None else None
-        features = None if mask is None else mask.nonzero().flatten().tolist()
+        features = None if self.features is None else self._mask.nonzero().flatten().tolist()
         return {
             "norm": self.norm,
             "epsilon": self.epsilon,

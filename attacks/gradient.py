@@ -33,7 +33,8 @@ class GradientAttack(Attack):
     cross the ball from any start. restarts: ascents from different starts; the one with the highest loss is
     kept, state by state. start: "state" (eq. 11 of Zhou and Liu 2022) or "uniform" in the ball; restarts
     after the first are always uniform. precision: "auto" is 8-bit integers where policy, threat and
-    processor allow it (see `int8.py`), "float32" is float32 everywhere.
+    processor allow it (see `int8.py`; uniform starts are then drawn from at least 33 values a feature),
+    "float32" is float32 everywhere.
 
     A new attack writes `loss`; one that compares with something else than the clean action writes
     `reference`; one that steps otherwise writes `step_rule`.

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marlrobust.attacks import kernels
 from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.oracle import Loss, gradient_by_logits
 from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
-from marlrobust.policies.sparse import compress_if_sparse
+from marlrobust.policies.sparse import StateLayer, compress_if_sparse
 
 LEVELS = 127  # most levels on a side of a perturbation, for its stored form to fit a byte
 LEVELS_OF_NOISE = 16  # least levels on a side that a random start is drawn from
@@ -52,7 +52,7 @@ class Grid:
 def network_of(policy: Any) -> MeanFieldNetwork | None:
     """The float32 CPU network that is all there is to the policy's logits; None where something else is.
 
-    A subclass or an instance may have changed what the logits are, and a hook may: then autograd knows.
+    A subclass, an instance, a hook or a new layer may have changed what the logits are: then autograd knows.
     """
     network = policy
     if isinstance(policy, MeanFieldPolicy):
@@ -61,7 +61,10 @@ def network_of(policy: Any) -> MeanFieldNetwork | None:
         network = policy.actor
     if type(network) is not MeanFieldNetwork:
         return None
-    if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in network.modules()):
+    parts = list(network.modules())
+    if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in parts):
+        return None
+    if any(type(m) not in (MeanFieldNetwork, StateLayer, nn.Linear) for m in parts):
         return None
     plain = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
     return network if plain else None
@@ -72,16 +75,16 @@ class Weights:
 
     def __init__(self, network: MeanFieldNetwork, threat: Threat, grid: Grid) -> None:
         self.grid, self.unit = grid, threat.radius / grid.levels
-        w1, w2 = first_weight(network).numpy(), second_weight(network).numpy()
+        w1, w2 = first_weight(network), second_weight(network)
         high, gradients = 2 * grid.levels, 2 * kernels.BACKWARD_LEVELS
         first = kernels.pack(w1, high, grid.levels)
         self.forward = (
             first._replace(scale=first.scale * np.float32(self.unit)),
-            kernels.pack(w2.T, kernels.FORWARD_LEVELS, 0),
+            kernels.pack(w2.t(), kernels.FORWARD_LEVELS, 0),
         )
         self.backward = (
             kernels.pack(w2, gradients, kernels.BACKWARD_LEVELS),
-            kernels.pack(w1.T, gradients, kernels.BACKWARD_LEVELS),
+            kernels.pack(w1.t(), gradients, kernels.BACKWARD_LEVELS),
         )
         mask = threat.mask(len(w1))
         free = np.ones(len(w1), bool) if mask is None else mask.numpy()

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
+from torch import Tensor
 
 ROWS, COLUMNS = 4, 16  # of a tile: eight registers of sums, the most that does not spill
 BLOCK = 64  # rows taken through both layers together; what they touch stays in the second-level cache
@@ -54,14 +55,14 @@ class Packed(NamedTuple):
     run: int
 
 
-def pack(weight: npt.NDArray[np.float32], largest: int, offset: int) -> Packed:
+def pack(weight: Tensor, largest: int, offset: int) -> Packed:
     """Round `weight` (k, n) to bytes, column by column, for left factors 0..largest stored `offset` high."""
     run = next(r for r in (16, 8, 4, 2) if INT16_MAX // (2 * r * largest) >= 22)
     levels = min(127, INT16_MAX // (2 * run * largest))
     k, n = weight.shape
     panels = np.zeros((_up(n) // COLUMNS, _up(k) // 4, 4 * COLUMNS), np.int8)
     shift, scale = np.zeros(_up(n), np.int32), np.zeros(_up(n), np.float32)
-    _pack(np.ascontiguousarray(weight.T), levels, offset, panels, shift, scale)
+    _pack(weight.t().contiguous().numpy(), levels, offset, panels, shift, scale)
     return Packed(panels, shift, scale, run)
 
 
@@ -82,6 +83,7 @@ def _largest(row: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _pack(columns: Any, levels: Any, offset: Any, panels: Any, shift: Any, scale: Any) -> None:
+    """Fill what `Packed` describes from `columns` (n, k), the largest number of each becoming `levels`."""
     n, k = columns.shape
     bits = scale.view(np.int32)
     for j in range(n):
@@ -232,9 +234,7 @@ def _multiply(a: Any, first: Any, last: Any, b: Any, out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _multiply_and_step(
-    a: Any, b: Any, delta: Any, first: Any, last: Any, step: Any, low: Any, high: Any
-) -> None:
+def _multiply_and_step(a: Any, b: Any, delta: Any, first: Any, last: Any, step: Any, low: Any, high: Any) -> None:
     """Move delta[first:last] by `step` along the signs of a[: last - first] times b, inside low and high."""
     panels, groups = b.panels.shape[0], b.panels.shape[1]
     for p in range(panels):
@@ -302,9 +302,7 @@ def forward(delta: Any, moved: Any, first: Any, second: Any, w1: Any, w2: Any, h
 
 
 @numba.njit(cache=True, nogil=True)
-def backward(
-    gradient: Any, h1: Any, h2: Any, w2: Any, w1: Any, delta: Any, step: Any, low: Any, high: Any
-) -> None:
+def backward(gradient: Any, h1: Any, h2: Any, w2: Any, w1: Any, delta: Any, step: Any, low: Any, high: Any) -> None:
     """Move delta by `step` along the sign of its gradient, and keep it between low and high.
 
     gradient: (n, h) by h2, overwritten; delta: (n4, k) uint8; low, high: (k,) uint8. A row's gradient

@@ -2,9 +2,9 @@
 
     python -m benchmarks.pgd
 
-All forms take the same policy, states, start, steps and step size, in one thread of one run; times are of
-its processor, best of several interleaved repeats. Losses are of the delivered states, in float32. Foolbox comes with the
-extra `bench`.
+All forms take the same policy, states, start, steps and step size, in one thread of one run. Times are of the
+processor, which other programs disturb least, best of several interleaved repeats. Losses are of the delivered
+states, in float32. Foolbox comes with the extra `bench`.
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ def _forms(
     }
 
 
-def foolbox_pgd(
-    policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor
-) -> Callable[[], Tensor]:
+def foolbox_pgd(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor) -> Callable[[], Tensor]:
     """Foolbox's PGD on the same policy, with bounds that nothing reaches."""
     from foolbox import PyTorchModel  # type: ignore[attr-defined]
     from foolbox.attacks import LinfPGD

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from marlrobust import config
 from marlrobust.errors import UserError
+from marlrobust.files import write_atomically
 from marlrobust.registry import unknown
 
 SCENARIOS = ("battle", "pursuit")
@@ -28,6 +30,9 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; what was stored is whole: run the same command again to go on", err=True)
+            raise SystemExit(130) from None
         except UserError as error:
             raise click.UsageError(str(error), ctx=None) from None
         except OSError as error:
@@ -73,8 +78,6 @@ def _numbers(text: str, kind: Callable[[str], Any], message: str) -> list[Any]:
 
 def _attack(text: str) -> dict[str, Any]:
     """`pgd:steps=20,start=uniform` as attack settings."""
-    import yaml
-
     name, _, tail = text.partition(":")
     parameters = {}
     for part in filter(None, tail.split(",")):
@@ -179,8 +182,6 @@ def train(
     if overwrite:
         for file in ("state.safetensors", "train.csv"):
             (folder / file).unlink(missing_ok=True)
-    from marlrobust.files import write_atomically
-
     write_atomically(stored, lambda temporary: temporary.write_text(config.dump(settings)))
     trainer.resume()
     stopped = _stop_on_signal(again)
@@ -295,23 +296,25 @@ def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
 
 
 @main.command(cls=Command)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of two tables: train, sweep.")
 @RUNS
 @click.option("--train", "training", is_flag=True, help="Train the five methods and the opponent first.")
 @click.option("--short", is_flag=True, help="With --train: trainings of minutes, as the demo's.")
 @click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]")
-@click.option("--rounds", type=click.IntRange(1), default=50, show_default=True, help="Rounds a cell.")
+@click.option("--rounds", type=click.IntRange(1), help="Rounds a cell.  [default: 50]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training.")
-@click.option("--evaluation-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the attacked rounds.")
+@click.option("--evaluation-seed", type=click.IntRange(0), help="Of the attacked rounds.  [default: 0]")
 @click.option("--workers", type=click.IntRange(1), help="Processes side by side.  [default: the cores]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/reproduction"), show_default=True)
 def reproduce(
+    config_file: Path | None,
     runs: Path,
     training: bool,
     short: bool,
     scenario: str | None,
-    rounds: int,
+    rounds: int | None,
     seed: int,
-    evaluation_seed: int,
+    evaluation_seed: int | None,
     workers: int | None,
     out: Path,
 ) -> None:
@@ -324,13 +327,18 @@ def reproduce(
     from marlrobust.evaluation.runner import run_sweep
     from marlrobust.reproduce import train_all
 
+    given = config.load(config_file) if config_file else {}
+    if odd := set(given) - {"train", "sweep"}:
+        raise UserError(f"{config_file} has '{odd.pop()}': reproduce takes two tables, train and sweep")
     workers = workers or os.cpu_count() or 1
-    for name in (scenario,) if scenario else SCENARIOS:
-        if training:
-            options = ["--short"] if short else []
-            train_all(name, runs, seed=seed, workers=workers, options=options, say=_note)
-    sweep = {"scenario": scenario, "rounds": rounds, "seed": evaluation_seed, "workers": workers}
-    settings = config.resolve(config.SweepSettings, _given(**sweep))
+    sweep = _given(scenario=scenario, rounds=rounds, seed=evaluation_seed, workers=workers)
+    settings = config.resolve(config.SweepSettings, given.get("sweep", {}), sweep)
+    if training:
+        trained_with = out / "train.yaml"
+        table = {**(config.SHORT if short else {}), **given.get("train", {})}
+        write_atomically(trained_with, lambda temporary: temporary.write_text(yaml.safe_dump(table)))
+        for name in (scenario,) if scenario else SCENARIOS:
+            train_all(name, runs, seed=seed, workers=workers, options=["--config", str(trained_with)], say=_note)
     done = run_sweep(settings, runs, out, command=_command_line(), say=_note)
     _report(out, done.rows, done.about)
 

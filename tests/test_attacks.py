@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marlrobust.attacks import ATTACKS, Attack, Threat
-from marlrobust.attacks.gradient import FGSM, PGD, GradientAttack
+from marlrobust.attacks.gradient import FGSM, PGD
 from marlrobust.errors import UserError
 from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
 from marlrobust.registry import Registry
@@ -116,9 +116,7 @@ def test_the_budget_holds_exactly_and_the_input_stays(
 
 @EVERY
 @NORMS
-def test_masked_features_keep_their_bits_and_the_others_move(
-    name: str, parameters: dict[str, Any], norm: str
-) -> None:
+def test_masked_features_keep_their_bits_and_the_others_move(name: str, parameters: dict[str, Any], norm: str) -> None:
     features = torch.arange(D) % 3 == 0
     policy, (states, mean_actions) = make_policy(), make_batch()
     attack = make(name, parameters, norm=norm, features=features)
@@ -140,9 +138,7 @@ def test_epsilon_0_is_the_identity_bit_for_bit(name: str, parameters: dict[str, 
 def test_valid_range_is_never_left(name: str, parameters: dict[str, Any]) -> None:
     states, mean_actions = make_batch()
     states = states.clamp(0, 1)
-    perturbed = make(name, parameters, low=0.0, high=1.0).perturb(
-        make_policy(), states, mean_actions, generator()
-    )
+    perturbed = make(name, parameters, low=0.0, high=1.0).perturb(make_policy(), states, mean_actions, generator())
     assert perturbed.min() >= 0
     assert perturbed.max() <= 1
 
@@ -154,11 +150,11 @@ def test_only_its_own_generator_counts(name: str, parameters: dict[str, Any]) ->
     attack = make(name, parameters)
     first = attack.perturb(policy, states, mean_actions, generator(5))
     torch.manual_seed(123)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
     again = attack.perturb(policy, states, mean_actions, generator(5))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
-    assert (before[2] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert before[2] == repr(np.random.get_state())  # noqa: NPY002
     assert same_bits(first, again)
     if name == "random" or parameters.get("start") == "uniform":
         assert not torch.equal(first, attack.perturb(policy, states, mean_actions, generator(6)))
@@ -167,18 +163,14 @@ def test_only_its_own_generator_counts(name: str, parameters: dict[str, Any]) ->
 @EVERY
 @pytest.mark.parametrize("kind", ["ours", "plain"])
 def test_no_states_give_no_states(name: str, parameters: dict[str, Any], kind: str) -> None:
-    perturbed = make(name, parameters).perturb(
-        make_policy(kind), torch.zeros(0, D), torch.zeros(0, A), generator()
-    )
+    perturbed = make(name, parameters).perturb(make_policy(kind), torch.zeros(0, D), torch.zeros(0, A), generator())
     assert perturbed.shape == (0, D)
 
 
 @EVERY
 @pytest.mark.parametrize("kind", ["ours", "plain"])
 @pytest.mark.parametrize("training", [True, False])
-def test_the_policy_is_left_as_it_was(
-    name: str, parameters: dict[str, Any], kind: str, training: bool
-) -> None:
+def test_the_policy_is_left_as_it_was(name: str, parameters: dict[str, Any], kind: str, training: bool) -> None:
     policy, (states, mean_actions) = make_policy(kind).train(training), make_batch()
     list(policy.modules())[-1].train(not training)  # a module that somebody set apart
     modes = [m.training for m in policy.modules()]
@@ -196,9 +188,7 @@ def test_the_policy_is_left_as_it_was(
 
 @EVERY
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_it_works_where_gradients_are_off(
-    name: str, parameters: dict[str, Any], context: Callable[[], Any]
-) -> None:
+def test_it_works_where_gradients_are_off(name: str, parameters: dict[str, Any], context: Callable[[], Any]) -> None:
     for kind in ("ours", "plain"):
         policy, (states, mean_actions) = make_policy(kind), make_batch()
         attack = make(name, parameters)
@@ -255,8 +245,10 @@ def test_pgd_reaches_the_loss_of_foolbox(precision: Any, scale: float, hidden: i
 
 
 def foolbox_pgd(policy: Any, states: Tensor, mean_actions: Tensor, steps: int, size: float) -> Tensor:
-    from foolbox import PyTorchModel
-    from foolbox.attacks import LinfPGD
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from foolbox import PyTorchModel  # type: ignore[attr-defined]
+        from foolbox.attacks import LinfPGD
 
     class Bound(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -279,9 +271,7 @@ def test_another_restart_never_lowers_a_loss(precision: Any, start: Any) -> None
     policy, (states, mean_actions) = make_policy(), make_batch(300)
     losses = []
     for restarts in (1, 2, 5):
-        attack = PGD(
-            threat=Threat(epsilon=EPSILON), restarts=restarts, start=start, steps=4, precision=precision
-        )
+        attack = PGD(threat=Threat(epsilon=EPSILON), restarts=restarts, start=start, steps=4, precision=precision)
         perturbed = attack.perturb(policy, states, mean_actions, generator(1))
         losses.append(cross_entropy(policy, perturbed, states, mean_actions))
     for fewer, more in pairwise(losses):
@@ -363,10 +353,7 @@ def test_a_state_does_not_depend_on_its_company(precision: Any) -> None:
     together = attack.perturb(policy, states, mean_actions, generator())
     rows = torch.tensor([0, 3, 255, 256, 1023, 2047, 2048, 2099])
     alone = torch.cat(
-        [
-            attack.perturb(policy, states[i : i + 1], mean_actions[i : i + 1], generator())
-            for i in rows.tolist()
-        ]
+        [attack.perturb(policy, states[i : i + 1], mean_actions[i : i + 1], generator()) for i in rows.tolist()]
     )
     assert (alone == together[rows]).float().mean() > 0.99
 
@@ -405,15 +392,13 @@ def test_mistakes_are_told(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_name_brings_the_nearest() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown attack 'pdg': did you mean 'pgd'\?.*marlrobust list attacks"
-    ):
+    with pytest.raises(UserError, match=r"unknown attack 'pdg': did you mean 'pgd'\?.*marlrobust list attacks"):
         ATTACKS["pdg"]
 
 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="attack 'pgd' is registered twice"):
-        ATTACKS.register("pgd")(GradientAttack)
+        ATTACKS.register("pgd")(FGSM)
     assert ATTACKS["pgd"] is PGD
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -172,3 +177,49 @@ def test_lists(runs: Path) -> None:
     assert "battle" in call("list", "scenarios").output
     assert "pursuit/mfac" in call("list", "policies", "--runs", runs).output
     refused(call("list", "polices"), "did you mean 'policies'")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(yaml.safe_dump({**TINY, "loop_rounds": 4000}))
+    folder = tmp_path / "mfac"
+    command = [sys.executable, "-m", "marlrobust", "train", "--method", "mfac", "--config", settings, "--out", folder]
+    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = folder / "train.csv"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"--out {folder} --resume" in output
+    assert (folder / "soldier.safetensors").exists()
+    before = len(log.read_text().splitlines())
+
+    again = output.splitlines()[-1].partition("go on with: ")[2].split()
+    process = subprocess.Popen([sys.executable, "-m", *again], stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(log.read_text().splitlines()) > before)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    iterations = [int(line.split(",")[0]) for line in log.read_text().splitlines()[1:]]
+    assert iterations == list(range(1, len(iterations) + 1))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_reproduce_trains_attacks_and_reports(tmp_path: Path) -> None:
+    """The whole experiment, tiny: five methods and the opponent, each in a process of its own."""
+    settings = tmp_path / "tiny.yaml"
+    sweep = {"map_size": 16, "max_steps": 6, "agents": [0, 3], "attacks": [{"name": "fgsm"}]}
+    settings.write_text(yaml.safe_dump({"train": TINY, "sweep": sweep}))
+    flags = ["--scenario", "battle", "--rounds", 2, "--config", settings, "--runs", tmp_path / "runs"]
+    arguments = ["reproduce", *flags, "--out", tmp_path / "out", "--workers", 2]
+    refused(call(*arguments), "no policies")
+    assert call(*arguments, "--train").exit_code == 0
+    with open(tmp_path / "out" / "table.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {row["method"] for row in table} == {"mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac"}
+    assert {row["attacked_agents"] for row in table} == {"0", "3"}

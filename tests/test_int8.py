@@ -34,13 +34,11 @@ def test_products_are_exact(largest: int, extreme: bool) -> None:
     a = np.zeros((12, 208), np.uint8)
     a[:, :k] = largest if extreme else rng.integers(0, largest + 1, (12, k))
     weight = (rng.choice([-1.0, 1.0], m) if extreme else rng.normal(size=(k, m))) * np.ones((k, m))
-    packed = kernels.pack(weight.astype(np.float32), largest, offset)
+    packed = kernels.pack(torch.from_numpy(weight.astype(np.float32)), largest, offset)
     out = np.zeros((12, 48), np.float32)
     kernels._multiply(a, 0, 12, packed, out)
     levels = min(127, kernels.INT16_MAX // (2 * packed.run * largest))
-    rounded = np.floor(
-        weight.astype(np.float32) * (np.float32(levels) / abs(weight).max(0).astype(np.float32)) + 0.5
-    )
+    rounded = np.floor(weight.astype(np.float32) * (np.float32(levels) / abs(weight).max(0).astype(np.float32)) + 0.5)
     assert levels >= 22
     assert abs(rounded).max() == levels
     exact = (a[:, :k].astype(np.int64) - offset) @ rounded.astype(np.int64)
@@ -55,10 +53,30 @@ def test_one_step_has_the_signs_of_float32(step_size: float) -> None:
     states, mean_actions = torch.randn(90, 50, generator=rng), torch.rand(90, 6, generator=rng)
     moves = []
     for precision in ("auto", "float32"):
-        attack = PGD(threat=Threat(), steps=1, step_size=step_size, precision=precision)  # type: ignore[arg-type]
+        attack = PGD(threat=Threat(), steps=1, step_size=step_size, precision=precision)
         moves.append(attack.perturb(policy, states, mean_actions, torch.Generator()) - states)
     torch.testing.assert_close(moves[0].abs().median(), moves[1].abs().median(), rtol=1e-3, atol=1e-6)
     assert (moves[0].sign() == moves[1].sign()).float().mean() > 0.97
+
+
+@needs_kernels
+@pytest.mark.parametrize("parameters", [{}, {"start": "uniform", "steps": 5}, {"restarts": 2}])
+@pytest.mark.parametrize("masked", [False, True])
+def test_it_is_as_strong_as_float32(parameters: Any, masked: bool) -> None:
+    policy, rng = make_policy(hidden=96), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(4)
+    states, mean_actions = torch.randn(400, 50, generator=rng), torch.rand(400, 6, generator=rng)
+    threat = Threat(features=torch.arange(50) % 2 == 0 if masked else None)
+    with torch.no_grad():
+        actions = policy.logits(states, mean_actions).argmax(1)
+    losses = []
+    for precision in ("auto", "float32"):
+        attack = PGD(threat=threat, precision=precision, **parameters)  # type: ignore[arg-type]
+        perturbed = attack.perturb(policy, states, mean_actions, torch.Generator().manual_seed(2))
+        losses.append(attack.loss(policy.logits(perturbed, mean_actions), actions).mean().item())
+    assert losses[0] >= 0.99 * losses[1]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +113,9 @@ def test_only_our_own_untouched_network_is_taken_apart() -> None:
     hooked = make_policy()
     hooked.actor.out.register_forward_hook(lambda module, inputs, output: output * 2)
     assert network_of(hooked) is None
+    changed = make_policy()
+    changed.actor.out = nn.Sequential(changed.actor.out, nn.LogSoftmax(dim=1))  # type: ignore[assignment]
+    assert network_of(changed) is None
 
 
 @needs_kernels

@@ -110,7 +110,7 @@ def test_project_keeps_what_is_inside_and_is_idempotent() -> None:
     rng = torch.Generator().manual_seed(0)
     states, delta = torch.rand(5, 9, generator=rng), torch.randn(5, 9, generator=rng)
     for norm in ("l_inf", "l_2"):
-        threat = Threat(norm, 0.5)  # type: ignore[arg-type]
+        threat = Threat(norm, 0.5)
         small = delta * 0.01
         assert torch.equal(threat.project(small, states), small)
         projected = threat.project(delta, states)

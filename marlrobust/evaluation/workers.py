@@ -6,10 +6,12 @@ import multiprocessing
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pandas as pd
 
+from marlrobust.errors import UserError
 from marlrobust.evaluation.sweep import Cell, play
 
 _ended: Any = None  # in a worker: where it tells of rounds that ended
@@ -49,6 +51,11 @@ def play_all(
                 _drain(ended, on_end)
                 for future in done:
                     on_rows(waiting.pop(future), future.result())
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process died, perhaps for want of memory; what was stored is whole: "
+                "run the same command again, with fewer --workers"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((getattr(pool, "_processes", None) or {}).values()):
