@@ -32,6 +32,8 @@ for _name, _method in {
     "sa-mfac3": Method(CONSTANT, LOOPS, "action loss with constant mu, epsilon rising in each loop"),
     "romfac1": Method(ONCE, CONSTANT, "action loss with mu rising once (Zhou and Liu 2022, ablation)"),
     "romfac": Method(LOOPS, CONSTANT, "action loss with mu rising in each loop (Zhou and Liu 2022)"),
-    "a2c": Method(ZERO, ZERO, "independent advantage actor-critic: the opponent in every test", mean_field=False),
+    "a2c": Method(
+        ZERO, ZERO, "independent advantage actor-critic: the opponent in every test", mean_field=False, loops=False
+    ),
 }.items():
     METHODS.register(_name)(_method)
