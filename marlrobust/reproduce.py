@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from marlrobust.errors import UserError
 
-FIRST = ("a2c", "mfac")  # the opponent, and the method that trains the start which the others share
-OTHERS = ("romfac", "sa-mfac3", "sa-mfac", "romfac1")
+METHODS = ("mfac", "a2c", "romfac", "sa-mfac3", "sa-mfac", "romfac1")  # mfac first: it trains the shared start
 
 
 def train_all(
@@ -23,8 +23,17 @@ def train_all(
     goes on. Raises UserError, naming the method, where one fails.
     """
     with ThreadPoolExecutor(workers) as pool:
-        for methods in (FIRST, OTHERS):
-            list(pool.map(lambda method: _train(method, scenario, runs, seed, options, say), methods))
+        first = pool.submit(_train, METHODS[0], scenario, runs, seed, options, say)
+
+        def train(method: str) -> None:
+            # the others go on from the rounds before M_norm that mfac shares with them
+            while method != "a2c" and not first.done() and not list((runs / scenario).glob(".start-*/train.csv")):
+                time.sleep(0.5)
+            _train(method, scenario, runs, seed, options, say)
+
+        others = [pool.submit(train, method) for method in METHODS[1:]]
+        for future in (first, *others):
+            future.result()
 
 
 def _train(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from marlrobust.attacks import kernels
 from marlrobust.attacks.attack import ATTACKS, Attack, Threat
 from marlrobust.config import AttackSettings, GameSettings, SweepSettings
 from marlrobust.errors import UserError
@@ -161,7 +162,8 @@ def _provenance(cell: Cell, team: Team, attack: Attack | None) -> dict[str, Any]
         "attack_parameters": json.dumps(_without_mask(attack.parameters()) if attack else {}),
         "train_rounds": cell.policy.card.rounds,
         "game": cell.game.model_dump_json(exclude_none=True),
-        "versions": json.dumps(versions()),
+        # the processor decides whether an attack of precision "auto" computes in integers
+        "versions": json.dumps({**versions(), "int8": str(kernels.available())}),
     }
 
 
