@@ -179,6 +179,9 @@ def train(
             raise UserError(f"{folder} was trained with other settings: resume it with '{again}'")
     torch.set_num_threads(1)  # a process a method is the better use of cores
     trainer = Trainer(settings, folder)
+    if resume and trainer.stored_rounds() >= trainer.total_rounds:
+        click.echo(f"{folder} is trained to its end already")
+        return
     if overwrite:
         for file in ("state.safetensors", "train.csv"):
             (folder / file).unlink(missing_ok=True)

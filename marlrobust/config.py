@@ -44,10 +44,10 @@ class TrainSettings(Settings):
     device: str = "cpu"
 
     normal_rounds: int = Field(800, ge=0)  # M_norm: rounds with mu = 0, the same for all methods
-    loop_rounds: int = Field(240, ge=1)  # M_adv, of each of the loops
+    loop_rounds: int = Field(400, ge=1)  # M_adv, of each of the loops
     loops: int = Field(3, ge=1)  # c; a method with one loop gets one of loops * loop_rounds
     ramp: float = Field(0.8, gt=0, le=1)  # omega: share of a loop after which mu stays at mu_max
-    mu_max: float = Field(0.3, ge=0)  # 1 from the start collapses the policy into one constant action; 0.1 does little
+    mu_max: float = Field(0.2, ge=0)  # with 0.5 a first loop collapses into one constant action; 0.1 defends little
     epsilon: float = Field(0.075, ge=0)  # l_inf radius of the training attack, in state units
     attack_steps: int = Field(5, ge=1)  # of the inner PGD
 
@@ -65,7 +65,7 @@ class TrainSettings(Settings):
     batch_size: int = Field(1024, ge=1)
     replay_size: int = Field(200_000, ge=1)
     replay_ratio: float = Field(0.5, gt=0)  # transitions learned from for each one played
-    robust_replay_ratio: float = Field(2.0, gt=0)  # after M_norm, for all methods: rounds are short by then
+    robust_replay_ratio: float = Field(1.0, gt=0)  # after M_norm, for all methods: rounds are short by then
 
     def normal_phase(self) -> dict[str, Any]:
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
@@ -92,7 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 # A training of minutes: enough to see the plain method fall, not enough for the paper's figures.
-SHORT: dict[str, Any] = {"normal_rounds": 400, "loop_rounds": 64}
+SHORT: dict[str, Any] = {"normal_rounds": 400, "loop_rounds": 48, "mu_max": 0.1}
 
 
 class AttackSettings(Settings):

@@ -10,7 +10,7 @@ from magent2.environments import adversarial_pursuit_v4, battle_v4
 
 from marlrobust.config import GameSettings
 from marlrobust.errors import UserError
-from marlrobust.games.game import Game, Observation, Outcome
+from marlrobust.games.game import Game, Outcome
 from marlrobust.games.magent import battle, pursuit
 from marlrobust.games.scenarios import make_game
 
@@ -40,10 +40,19 @@ def fight(states: np.ndarray, map_size: int, rng: np.random.Generator) -> np.nda
     return np.where(rng.random(n) < 0.1, rng.integers(0, 21, n), actions)
 
 
-class Step(NamedTuple):
-    """One step: copies of what each team observed, what it did, what came of it."""
+class Seen(NamedTuple):
+    """An observation as it was, which the game's next step does not overwrite."""
 
-    seen: list[Observation]
+    states: np.ndarray
+    mean_actions: np.ndarray
+    round: np.ndarray
+    agent: np.ndarray
+
+
+class Step(NamedTuple):
+    """One step: what each team observed, what it did, what came of it."""
+
+    seen: list[Seen]
     actions: list[np.ndarray]
     outcomes: tuple[Outcome, Outcome]
 
@@ -61,7 +70,8 @@ def play(
     while game.active.any() and len(played) < steps:
         seen, actions = [], []
         for team, spec in enumerate(game.teams):
-            now = Observation(*(part.copy() for part in game.observe(team)))
+            shown = game.observe(team)
+            now = Seen(shown.states, shown.mean_actions, shown.round, shown.agent)
             chosen = np.zeros(len(now.agent), np.int64)
             for r in np.unique(now.round):
                 rng = np.random.default_rng((seeds[r], team ^ swap[r], len(played)))
@@ -79,8 +89,7 @@ def play(
 def same(a: Any, b: Any) -> bool:
     """Whether two tuples of arrays are equal bit for bit."""
     return all(
-        x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
-        for x, y in zip(a, b, strict=True)
+        x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
     )
 
 
@@ -104,11 +113,7 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
     environment.unwrapped.team_sizes = [team.size for team in game.teams]
     deaths = 0
     for step in play(game, [7], map_size=40 if kind == "battle" else 25):
-        rows = [
-            (f"{names[team]}_{agent}", team, i)
-            for team in (0, 1)
-            for i, agent in enumerate(step.seen[team].agent)
-        ]
+        rows = [(f"{names[team]}_{agent}", team, i) for team in (0, 1) for i, agent in enumerate(step.seen[team].agent)]
         assert [name for name, _, _ in rows] == environment.agents
         for name, team, i in rows:
             # the API spreads the features over the cells of the view, behind its channels
@@ -143,7 +148,7 @@ def test_a_batch_is_its_rounds_one_by_one() -> None:
                     (one.outcomes[team], all_of_them.outcomes[team]),
                 ):
                     parts = [part[rows] for part in theirs]
-                    if isinstance(theirs, Observation):
+                    if isinstance(theirs, Seen):
                         parts[2] -= r
                     assert same(mine, parts)
 
@@ -233,7 +238,7 @@ def test_nobody_fights_and_the_round_is_a_tie() -> None:
     "setting", ["step_reward", "attack_opponent_reward", "kill_reward", "attack_penalty", "dead_penalty"]
 )
 def test_a_reward_goes_to_those_it_is_for(setting: str) -> None:
-    """One more of it, in the same round, and the rewards differ by one for them, by nothing for the others."""
+    """One more of it, in the same round: their rewards grow by one, and nobody else's."""
     base = {"step_reward": -0.005, "attack_opponent_reward": 0.2, "kill_reward": 5.0}
     more = {setting: base.get(setting, -0.1) + 1}
     plain = play(battle(rounds=2, map_size=25), [1, 2])

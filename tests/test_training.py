@@ -69,7 +69,8 @@ def test_other_settings_before_m_norm_share_no_start(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_says_so(tmp_path: Path) -> None:
-    train(tmp_path / "mfac", method="mfac")
+    trainer = Trainer(settings(method="mfac"), tmp_path / "mfac")
+    trainer.run(stop=lambda: trainer.iteration >= 1, report=lambda row: None)
     path = tmp_path / "mfac" / "state.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
@@ -80,8 +81,8 @@ def test_the_action_loss_works_from_m_norm_on(tmp_path: Path) -> None:
     train(tmp_path / "romfac")
     rows = log_of(tmp_path / "romfac")
     assert [int(row["rounds"]) for row in rows] == [4, 8, 12, 16]
-    # round 12 is the 4th of a loop of 8 whose ramp takes 0.8 of it: 4 / 6.4 of mu_max
-    assert [float(row["mu"]) for row in rows] == pytest.approx([0, 0, 0, 0.0625])
+    # round 12 is the 4th of a loop of 8 whose ramp takes 0.8 of it: 4 / 6.4
+    assert [float(row["mu"]) for row in rows] == pytest.approx([0, 0, 0, 0.625 * settings().mu_max])
     assert [float(row["epsilon"]) for row in rows] == [0, 0, 0.075, 0.075]
     assert float(rows[3]["action_loss"]) > 0 == float(rows[2]["action_loss"])
 

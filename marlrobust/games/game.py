@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from marlrobust.states import SparseStates
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -26,18 +28,25 @@ class Team:
     n_actions: int
 
 
-class Observation(NamedTuple):
+@dataclass(frozen=True)
+class Observation:
     """What a team's n living agents see, over all rounds that go on, ordered by round, then agent.
 
-    states: (n, d) float32, overwritten by the next observation of the team: copy what must last;
+    compressed: their n states, overwritten by the game's next step: copy what must last;
     mean_actions: (n, a) float32, the team's mean action of the last step, zeros at the first;
     round: (n,) int64 in [0, R); agent: (n,) int64 in [0, size).
     """
 
-    states: Floats
+    compressed: SparseStates
     mean_actions: Floats
     round: Ints
     agent: Ints
+
+    @property
+    def states(self) -> Floats:
+        """The same states as an array of its own, (n, d) float32."""
+        states: Floats = self.compressed.dense().numpy()
+        return states
 
 
 class Outcome(NamedTuple):
@@ -62,7 +71,7 @@ class Game(Protocol):
     alive: Ints  # (R, 2) living agents of each team
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
-        """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether team 0 takes the other side."""
+        """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether team 0 changes sides."""
         ...
 
     def observe(self, team: int) -> Observation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,19 @@ from magent2.c_lib import _LIB
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Floats, Ints, Observation, Outcome, Team
+from marlrobust.states import StateBuffer
 
 Populate = Callable[[Any], None]
+
+
+@dataclass
+class _Roster:
+    """A team's n living agents, over all rounds that go on; mean_actions: (R, a) of the last step."""
+
+    states: StateBuffer
+    mean_actions: Floats
+    round: Ints
+    agent: Ints
 
 
 class MagentGame:
@@ -49,17 +61,24 @@ class MagentGame:
         self.teams: tuple[Team, Team] = (teams[0], teams[1])
         if min(team.size for team in teams) == 0:
             raise UserError("the map is too small to place both teams: use a larger --map-size")
-        self._views = [np.empty((rounds * t.size, t.view_size), np.float32) for t in teams]
-        self._features = [np.empty((rounds * t.size, t.state_size - t.view_size), np.float32) for t in teams]
-        self._states = [np.empty((rounds * t.size, t.state_size), np.float32) for t in teams]
         self.active = np.zeros(rounds, bool)
         self.extinct = np.zeros(rounds, bool)
         self.steps = np.zeros(rounds, np.int64)
         self.alive = np.zeros((rounds, 2), np.int64)
         self._swap = np.zeros(rounds, bool)
-        self._mean_actions = [np.zeros((rounds, t.n_actions), np.float32) for t in teams]
-        self._round: list[Ints] = [np.zeros(0, np.int64)] * 2
-        self._agent: list[Ints] = [np.zeros(0, np.int64)] * 2
+        self._rosters = [self._roster(team) for team in teams]
+        # where the engine puts what one team sees in one round: compressed at once, while it is in the cache
+        self._views = [np.empty((t.size, t.view_size), np.float32) for t in teams]
+        self._features = [np.empty((t.size, t.state_size - t.view_size), np.float32) for t in teams]
+        self._buffers = [
+            (ctypes.c_void_p * 2)(view.ctypes.data, features.ctypes.data)
+            for view, features in zip(self._views, self._features, strict=True)
+        ]
+
+    def _roster(self, team: Team) -> _Roster:
+        nobody = np.zeros(0, np.int64)
+        states = StateBuffer(self.rounds * team.size, team.state_size)
+        return _Roster(states, np.zeros((self.rounds, team.n_actions), np.float32), nobody, nobody)
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
         if self.teams[0].role != self.teams[1].role and np.any(swap):
@@ -70,90 +89,89 @@ class MagentGame:
             self._populate(engine)
         self._swap[:] = swap
         self.active[:], self.extinct[:], self.steps[:] = True, False, 0
-        for i, team in enumerate(self.teams):
+        for i, (team, roster) in enumerate(zip(self.teams, self._rosters, strict=True)):
             self.alive[:, i] = team.size
-            self._mean_actions[i][:] = 0
-            self._round[i] = np.repeat(np.arange(self.rounds), team.size)
-            self._agent[i] = np.tile(np.arange(team.size), self.rounds)
-            self._look(i, self._starts(i), np.ones(self.rounds * team.size, bool))
-
-    def _handle(self, r: int, team: int) -> Any:
-        return self._handles[1 - team if self._swap[r] else team]
-
-    def _starts(self, team: int) -> list[tuple[int, int, int]]:
-        """(round, first row, end row) of each round that goes on."""
-        rounds = np.flatnonzero(self.active)
-        ends = np.cumsum(self.alive[rounds, team])
-        return list(
-            zip(rounds.tolist(), (ends - self.alive[rounds, team]).tolist(), ends.tolist(), strict=True)
-        )
+            roster.mean_actions = np.zeros_like(roster.mean_actions)
+            roster.round = np.repeat(np.arange(self.rounds), team.size)
+            roster.agent = np.tile(np.arange(team.size), self.rounds)
+            self._look(i, self._spans(i), np.ones(self.rounds * team.size, bool))
 
     def observe(self, team: int) -> Observation:
-        mean_actions = self._mean_actions[team][self._round[team]]
-        states = self._states[team][: len(mean_actions)]
-        return Observation(states, mean_actions, self._round[team], self._agent[team])
-
-    def _look(self, team: int, starts: list[tuple[int, int, int]], keep: Bools) -> None:
-        """Fill the team's states from the engine's view of the rows in `starts`, of which some are kept."""
-        views, features, v = self._views[team], self._features[team], self.teams[team].view_size
-        pointers = (ctypes.c_void_p * 2)()
-        for r, start, _ in starts:
-            if self.active[r]:
-                pointers[0] = views.ctypes.data + start * views.strides[0]
-                pointers[1] = features.ctypes.data + start * features.strides[0]
-                _LIB.env_get_observation(self._engines[r].game, self._handle(r, team), pointers)
-        states = self._states[team][: np.count_nonzero(keep)]
-        if len(states) == len(keep):
-            states[:, :v], states[:, v:] = views[: len(keep)], features[: len(keep)]
-        else:
-            rows = np.flatnonzero(keep)
-            states[:, :v], states[:, v:] = views[rows], features[rows]
+        roster = self._rosters[team]
+        mean_actions = roster.mean_actions.take(roster.round, axis=0)
+        return Observation(roster.states.states(), mean_actions, roster.round, roster.agent)
 
     def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
-        starts = [self._starts(team) for team in (0, 1)]
         rows = [np.ascontiguousarray(a, np.int32) for a in actions]
         for team in (0, 1):
-            if len(rows[team]) != len(self._round[team]):
-                raise ValueError(
-                    f"{len(rows[team])} actions for {len(self._round[team])} agents of team {team}"
-                )
-            for r, start, _ in starts[team]:
-                pointer = ctypes.c_void_p(rows[team].ctypes.data + 4 * start)
-                _LIB.env_set_action(self._engines[r].game, self._handle(r, team), pointer)
+            n = len(self._rosters[team].round)
+            if rows[team].shape != (n,):
+                raise ValueError(f"{len(rows[team])} actions for {n} agents of team {team}")
+        spans = [self._spans(team) for team in (0, 1)]
+        self._play(rows, spans)
+        outcomes = [self._collect(team, spans[team], rows[team]) for team in (0, 1)]
         played = np.flatnonzero(self.active).tolist()
-        done = ctypes.c_int32()
-        for r in played:
-            _LIB.env_step(self._engines[r].game, ctypes.byref(done))
-        outcomes = [self._collect(team, starts[team], rows[team]) for team in (0, 1)]
         self.steps[self.active] += 1
         self.extinct |= self.active & (self.alive == 0).any(1)
         self.active &= ~self.extinct & (self.steps < self.max_steps)
-        for team, outcome in enumerate(outcomes):
-            keep = ~outcome.dead & self.active[self._round[team]]
-            self._look(team, starts[team], keep)
-            self._round[team], self._agent[team] = self._round[team][keep], self._agent[team][keep]
+        for team, (roster, outcome) in enumerate(zip(self._rosters, outcomes, strict=True)):
+            keep = ~outcome.dead & self.active[roster.round]
+            self._look(team, spans[team], keep)
+            roster.round, roster.agent = roster.round[keep], roster.agent[keep]
         for r in played:
             # only now: it also moves this step's reward into the next state's "last reward", which MAgent2's
             # PettingZoo environments, observing first, show one step later
             _LIB.gridworld_clear_dead(self._engines[r].game)
         return outcomes[0], outcomes[1]
 
-    def _collect(self, team: int, starts: list[tuple[int, int, int]], actions: Any) -> Outcome:
+    def _side(self, r: int, team: int) -> int:
+        """Which of the engine's groups is `team` in round r."""
+        return 1 - team if self._swap[r] else team
+
+    def _spans(self, team: int) -> list[tuple[int, int, int]]:
+        """(round, first row, end row) of each round that goes on."""
+        rounds = np.flatnonzero(self.active)
+        ends = np.cumsum(self.alive[rounds, team])
+        starts = ends - self.alive[rounds, team]
+        return list(zip(rounds.tolist(), starts.tolist(), ends.tolist(), strict=True))
+
+    def _play(self, actions: list[Any], spans: list[list[tuple[int, int, int]]]) -> None:
+        """Hand the actions of both teams to the engine and let it play them."""
+        base = [a.ctypes.data for a in actions]
+        done = ctypes.c_int32()
+        for both in zip(*spans, strict=True):
+            r = both[0][0]
+            game = self._engines[r].game
+            for side in (0, 1):  # always in this order: the engine moves those first whose actions come first
+                team = self._side(r, side)
+                first = ctypes.c_void_p(base[team] + 4 * both[team][1])
+                _LIB.env_set_action(game, self._handles[side], first)
+            _LIB.env_step(game, ctypes.byref(done))
+
+    def _collect(self, team: int, spans: list[tuple[int, int, int]], actions: Any) -> Outcome:
         """Rewards and deaths of the step just played, before the engine drops the dead."""
-        n, a = len(actions), self.teams[team].n_actions
+        n, a, roster = len(actions), self.teams[team].n_actions, self._rosters[team]
         rewards, living = np.empty(n, np.float32), np.empty(n, bool)
-        for r, start, end in starts:
-            game, handle = self._engines[r].game, self._handle(r, team)
-            _LIB.env_get_reward(game, handle, ctypes.c_void_p(rewards.ctypes.data + 4 * start))
-            _LIB.env_get_info(game, handle, b"alive", ctypes.c_void_p(living.ctypes.data + start))
+        to_rewards, to_living = rewards.ctypes.data, living.ctypes.data
+        for r, start, end in spans:
+            game, handle = self._engines[r].game, self._handles[self._side(r, team)]
+            _LIB.env_get_reward(game, handle, ctypes.c_void_p(to_rewards + 4 * start))
+            _LIB.env_get_info(game, handle, b"alive", ctypes.c_void_p(to_living + start))
             self.alive[r, team] = np.count_nonzero(living[start:end])
-        mean: Floats = np.bincount(self._round[team] * a + actions, minlength=self.rounds * a).astype(
-            np.float32
-        )
-        mean = mean.reshape(self.rounds, a)
-        mean /= np.maximum(mean.sum(1, keepdims=True), 1)
-        self._mean_actions[team] = mean
-        return Outcome(rewards, ~living, mean[self._round[team]])
+        counts = np.bincount(roster.round * a + actions, minlength=self.rounds * a).reshape(self.rounds, a)
+        mean: Floats = (counts / np.maximum(counts.sum(1, keepdims=True), 1)).astype(np.float32)
+        roster.mean_actions = mean
+        return Outcome(rewards, ~living, mean.take(roster.round, axis=0))
+
+    def _look(self, team: int, spans: list[tuple[int, int, int]], keep: Bools) -> None:
+        """Take the states of the rows in `spans` from the engine, of which some are kept: keep, (n,)."""
+        states, view, features = self._rosters[team].states, self._views[team], self._features[team]
+        states.clear()
+        for r, start, end in spans:
+            if self.active[r]:
+                handle = self._handles[self._side(r, team)]
+                _LIB.env_get_observation(self._engines[r].game, handle, self._buffers[team])
+                states.append(view, features, keep[start:end])
 
 
 def battle(
@@ -167,7 +185,7 @@ def battle(
     attack_penalty: float = -0.1,
     dead_penalty: float = -0.1,
 ) -> MagentGame:
-    """MAgent2's battle: two equal armies face each other; map size 40 gives 64 a side. Rewards are per agent."""
+    """MAgent2's battle: two equal armies face each other, 64 a side at map size 40. Rewards are per agent."""
     if map_size < 12:
         raise UserError(f"battle needs a map size of at least 12, not {map_size}")
 
@@ -193,9 +211,7 @@ def battle(
         groups = [config.add_group(soldier) for _ in range(2)]
         sides = [gridworld.AgentSymbol(g, index="any") for g in groups]
         for own, other in (sides, sides[::-1]):
-            config.add_reward_rule(
-                gridworld.Event(own, "attack", other), receiver=own, value=attack_opponent_reward
-            )
+            config.add_reward_rule(gridworld.Event(own, "attack", other), receiver=own, value=attack_opponent_reward)
         return config
 
     def populate(engine: Any) -> None:
@@ -210,9 +226,7 @@ def battle(
         for handle, square in zip(engine.get_handles(), squares, strict=True):
             engine.add_agents(handle, method="custom", pos=square[: len(squares[0])])
 
-    return MagentGame(
-        rounds=rounds, max_steps=max_steps, roles=("soldier", "soldier"), build=build, populate=populate
-    )
+    return MagentGame(rounds=rounds, max_steps=max_steps, roles=("soldier", "soldier"), build=build, populate=populate)
 
 
 def pursuit(
@@ -231,6 +245,7 @@ def pursuit(
 
     tagged_penalty is the paper's -0.1; MAgent2's own is -1.
     """
+    _check_room(map_size, predators, prey, wall_share * map_size**2)
 
     def build() -> Any:
         config = _config(map_size)
@@ -258,9 +273,7 @@ def pursuit(
             },
         )
         a, b = (gridworld.AgentSymbol(config.add_group(kind), index="any") for kind in (hunter, hunted))
-        config.add_reward_rule(
-            gridworld.Event(a, "attack", b), receiver=[a, b], value=[tag_reward, tagged_penalty]
-        )
+        config.add_reward_rule(gridworld.Event(a, "attack", b), receiver=[a, b], value=[tag_reward, tagged_penalty])
         return config
 
     def populate(engine: Any) -> None:
@@ -269,9 +282,19 @@ def pursuit(
         engine.add_agents(hunters, method="random", n=predators)
         engine.add_agents(hunted, method="random", n=prey)
 
-    return MagentGame(
-        rounds=rounds, max_steps=max_steps, roles=("predator", "prey"), build=build, populate=populate
-    )
+    return MagentGame(rounds=rounds, max_steps=max_steps, roles=("predator", "prey"), build=build, populate=populate)
+
+
+def _check_room(map_size: int, predators: int, prey: int, walls: float) -> None:
+    """Raise UserError where the engine might find no place for an agent, which ends the process.
+
+    It draws as many places as the map has cells: with f free ones it fails with probability exp(-f). A wall
+    takes four places from the predators, and a predator about seven, as the nine around it overlap.
+    """
+    for_predator = (map_size - 3) ** 2 - 7 * (predators - 1) - 4 * walls
+    for_prey = (map_size - 2) ** 2 - 4 * predators - prey - walls
+    if min(for_predator, for_prey) < 20:
+        raise UserError(f"{predators} predators and {prey} prey need a larger map than {map_size} x {map_size}")
 
 
 def _config(map_size: int) -> Any:

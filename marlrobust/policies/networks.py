@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +45,10 @@ class MeanFieldNetwork(nn.Module):
         self.out = nn.Linear(hidden, n_actions)
 
     def forward(self, states: Tensor | SparseStates, mean_actions: Tensor) -> Tensor:
-        h = torch.relu(self.state(states))
+        h = self.state(states).relu_()
         if self.mean is not None:
-            h = torch.cat([h, torch.relu(self.mean(mean_actions))], dim=1)
-        y: Tensor = self.out(torch.relu(self.hidden(h)))
+            h = torch.cat([h, self.mean(mean_actions).relu_()], dim=1)
+        y: Tensor = self.out(self.hidden(h).relu_())
         return y
 
 
@@ -66,14 +66,15 @@ class MeanFieldPolicy(nn.Module):
     ) -> None:
         super().__init__()
         self.state_size, self.n_actions = state_size, n_actions
-        shape = {"hidden": hidden, "embedding": embedding, "mean_field": mean_field}
+        shape: dict[str, Any] = {"hidden": hidden, "embedding": embedding, "mean_field": mean_field}
         self.actor = MeanFieldNetwork(state_size, n_actions, **shape)
         self.critic = MeanFieldNetwork(state_size, n_actions, **shape)
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        """Logits (n, a) of the actor; see `Policy.logits`. Differentiable in `states`."""
-        needs_gradient = torch.is_grad_enabled() and states.requires_grad
-        y: Tensor = self.actor(states if needs_gradient else compress_if_sparse(states), mean_actions)
+    def logits(self, states: Tensor | SparseStates, mean_actions: Tensor) -> Tensor:
+        """Logits (n, a) of the actor; see `Policy.logits`. Differentiable in dense `states`."""
+        if isinstance(states, Tensor) and not (torch.is_grad_enabled() and states.requires_grad):
+            states = compress_if_sparse(states)
+        y: Tensor = self.actor(states, mean_actions)
         return y
 
     def q_values(self, states: Tensor, mean_actions: Tensor) -> Tensor:

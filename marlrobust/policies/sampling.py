@@ -12,5 +12,6 @@ def sample_actions(logits: Tensor, uniforms: Tensor) -> Tensor:
     One number an agent decides its action: equal logits and numbers give equal actions, whoever else is there.
     """
     cumulative = torch.softmax(logits, 1).cumsum_(1)
-    below: Tensor = cumulative <= (uniforms * cumulative[:, -1])[:, None]
-    return below.sum(1).clamp_(max=logits.shape[1] - 1)
+    thresholds = (uniforms * cumulative[:, -1])[:, None]
+    actions: Tensor = torch.searchsorted(cumulative, thresholds, right=True)[:, 0]
+    return actions.clamp_(max=logits.shape[1] - 1)

@@ -20,7 +20,7 @@ from marlrobust.config import TrainSettings
 from marlrobust.defenses.methods import METHODS
 from marlrobust.games.game import Ints, Observation, Outcome
 from marlrobust.games.scenarios import make_game
-from marlrobust.policies.checkpoint import Card, save_policy
+from marlrobust.policies.checkpoint import Card, load_card, save_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 from marlrobust.policies.sampling import sample_actions
 from marlrobust.policies.sparse import SparseStates, compress
@@ -28,7 +28,7 @@ from marlrobust.streams import stream, torch_stream
 from marlrobust.training.log import TrainingLog
 from marlrobust.training.mean_field import MeanFieldLearner, Phase
 from marlrobust.training.replay import Replay
-from marlrobust.training.state import load_state, save_state, shared_start
+from marlrobust.training.state import STATE, load_state, save_state, shared_start
 
 
 class Seen(NamedTuple):
@@ -105,10 +105,18 @@ class Trainer:
                 return True
         return False
 
+    def stored_rounds(self) -> int:
+        """Rounds that the policies stored in the folder were trained for; 0 where one is missing."""
+        paths = [self.folder / f"{name}.safetensors" for name in self.roles]
+        return min(load_card(path).rounds if path.exists() else 0 for path in paths)
+
     def save(self) -> None:
-        """Store the policies and all that a resumed training needs."""
+        """Store the policies, and all that a resumed training needs; that is large, and goes when it is finished."""
         self.save_policies()
-        save_state(self.folder, self)
+        if self.finished:
+            (self.folder / STATE).unlink(missing_ok=True)
+        else:
+            save_state(self.folder, self)
 
     def save_policies(self) -> None:
         s = self.settings
