@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from marlrobust.policies.sparse import compress
+from marlrobust.states import compress
 from marlrobust.training.replay import Replay
 
 D, A = 20, 3

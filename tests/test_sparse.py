@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from marlrobust.policies.networks import MeanFieldPolicy
-from marlrobust.policies.sparse import SparseStates, StateLayer, compress, compress_if_sparse
-from marlrobust.states import StateBuffer
+from marlrobust.policies.sparse import StateLayer, compress_if_sparse
+from marlrobust.states import SparseStates, StateBuffer, compress
 
 WIDTHS = [1, 7, 63, 64, 65, 130]  # numbers are compared 64 at a time: around that, and twice
 

@@ -14,7 +14,7 @@ from marlrobust.errors import UserError
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.games.magent import battle
 from marlrobust.policies.networks import MeanFieldPolicy
-from marlrobust.policies.sparse import compress
+from marlrobust.states import compress
 from marlrobust.training.mean_field import MeanFieldLearner, Phase
 from marlrobust.training.replay import Batch
 from marlrobust.training.trainer import Trainer

@@ -12,7 +12,7 @@ from torch import Tensor
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import draw_victims
 from marlrobust.games.game import Bools, Game, Ints, Observation
-from marlrobust.policies.networks import Policy
+from marlrobust.policies.networks import MeanFieldPolicy, Policy
 from marlrobust.policies.sampling import sample_actions
 from marlrobust.streams import stream, torch_stream
 
@@ -70,14 +70,13 @@ def play_rounds(
     game.reset(seeds, swap)
     while game.active.any():
         seen, foe = game.observe(0), game.observe(1)
-        states, mean_actions = _tensors(seen, device)
-        logits = policy.logits(states, mean_actions)
+        logits = _logits(policy, seen, device)
         rows = np.flatnonzero(victims[seen.round, seen.agent])
         if attack is not None and len(rows):
-            flipped = _attack(policy, attack, states, mean_actions, logits, torch.from_numpy(rows), attack_rng)
+            flipped = _attack(policy, attack, seen, logits, torch.from_numpy(rows), attack_rng)
             tally.attacked(seen.round[rows], flipped)
         actions = _choose(logits, None if greedy else noise[0].draw(seen, game.active))
-        foe_logits = opponent.logits(*_tensors(foe, device))
+        foe_logits = _logits(opponent, foe, device)
         foe_actions = _choose(foe_logits, None if greedy else noise[1].draw(foe, game.active))
         before = np.count_nonzero(game.active)
         outcome, _ = game.step((actions, foe_actions))
@@ -89,8 +88,7 @@ def play_rounds(
 def _attack(
     policy: Policy,
     attack: Attack,
-    states: Tensor,
-    mean_actions: Tensor,
+    seen: Observation,
     logits: Tensor,
     rows: Tensor,
     rng: torch.Generator,
@@ -99,12 +97,13 @@ def _attack(
 
     A state that comes back unchanged keeps its logits bit for bit.
     """
-    rows = rows.to(states.device)
-    clean = states[rows]
+    clean = seen.compressed.dense(rows).to(logits.device)
+    mean_actions = torch.from_numpy(seen.mean_actions).to(logits.device)
+    rows = rows.to(logits.device)
     adversarial = attack.perturb(policy, clean, mean_actions[rows], rng)
     changed = (adversarial != clean).any(1)
     moved = rows[changed]
-    flipped = torch.zeros(len(rows), dtype=torch.bool, device=states.device)
+    flipped = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
     if len(moved):
         attacked = policy.logits(adversarial[changed], mean_actions[moved])
         flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
@@ -113,8 +112,12 @@ def _attack(
     return result
 
 
-def _tensors(seen: Observation, device: str) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(seen.states).to(device), torch.from_numpy(seen.mean_actions).to(device)
+def _logits(policy: Policy, seen: Observation, device: str) -> Tensor:
+    """Logits (n, a); our own policies read compressed states, others get them dense."""
+    mean_actions = torch.from_numpy(seen.mean_actions).to(device)
+    if type(policy) is MeanFieldPolicy:  # a subclass may read its states otherwise
+        return policy.logits(seen.compressed.to(device), mean_actions)
+    return policy.logits(torch.from_numpy(seen.states).to(device), mean_actions)
 
 
 def _choose(logits: Tensor, uniforms: Tensor | None) -> Ints:

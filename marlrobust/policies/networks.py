@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from marlrobust.policies.sparse import SparseStates, StateLayer, compress_if_sparse
+from marlrobust.policies.sparse import StateLayer, compress_if_sparse
+from marlrobust.states import SparseStates
 
 
 class Policy(Protocol):

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from marlrobust.states import SparseStates, compress
 
-__all__ = ["SparseStates", "StateLayer", "compress", "compress_if_sparse"]
-
 DENSE_ABOVE = 0.2  # share of non-zeros above which a dense product is the faster one
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from marlrobust.games.game import Bools, Floats, Ints
-from marlrobust.policies.sparse import SparseStates
+from marlrobust.states import SparseStates
 
 
 class Batch(NamedTuple):

@@ -23,7 +23,6 @@ from marlrobust.games.scenarios import make_game
 from marlrobust.policies.checkpoint import Card, load_card, save_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 from marlrobust.policies.sampling import sample_actions
-from marlrobust.policies.sparse import SparseStates, compress
 from marlrobust.streams import stream, torch_stream
 from marlrobust.training.log import TrainingLog
 from marlrobust.training.mean_field import MeanFieldLearner, Phase
@@ -35,7 +34,6 @@ class Seen(NamedTuple):
     """What a team saw in a step, and where its replay keeps it."""
 
     observation: Observation
-    states: SparseStates
     at: Ints
 
 
@@ -219,16 +217,15 @@ class Trainer:
 
     def _see(self, team: int) -> Seen:
         observation = self.game.observe(team)
-        states = compress(observation.states)
-        at = self.roles[self.game.teams[team].role].replay.add_states(states, observation.mean_actions)
-        return Seen(observation, states, at)
+        at = self.roles[self.game.teams[team].role].replay.add_states(observation.compressed, observation.mean_actions)
+        return Seen(observation, at)
 
     def _act(self, team: int, seen: Seen, noise: np.random.Generator) -> Ints:
         policy = self.roles[self.game.teams[team].role].learner.policy
         uniforms = torch.from_numpy(noise.random(len(seen.at), dtype=np.float32)).to(self.device)
         with torch.no_grad():
             mean_actions = torch.from_numpy(seen.observation.mean_actions).to(self.device)
-            logits = policy.actor(seen.states.to(self.device), mean_actions)
+            logits = policy.actor(seen.observation.compressed.to(self.device), mean_actions)
             actions: Ints = sample_actions(logits, uniforms).cpu().numpy()
         return actions
 
