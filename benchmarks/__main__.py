@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import memory, pgd, rollout
+from benchmarks import TRAINED, memory, pgd, rollout
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     print(f"# Benchmarks\n\n{machine()}\n", flush=True)
     show("Memory of a training", memory.measure())
     show("Playing battle: processor time, one thread", rollout.measure())
-    trained = pgd.TRAINED.is_file()
+    trained = TRAINED.is_file()
     states = "states of real battles" if trained else "synthetic states, for want of a trained policy"
     show(f"PGD: processor time, one thread, {states}", pgd.measure(*(pgd.battle() if trained else pgd.synthetic())))
     print(f"{time.monotonic() - began:.0f} seconds in all.")

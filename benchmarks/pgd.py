@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks import TRAINED
 from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.gradient import PGD
 from marlrobust.policies.checkpoint import load_policy
@@ -28,7 +29,6 @@ from marlrobust.policies.sampling import sample_actions
 
 EPSILON, STEPS = 0.075, 10
 STEP_SIZE = EPSILON / 4
-TRAINED = Path("runs/battle/mfac/soldier.safetensors")
 
 
 def measure(

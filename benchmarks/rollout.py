@@ -18,12 +18,12 @@ import torch
 from magent2.c_lib import _LIB
 from magent2.environments import battle_v4
 
+from benchmarks import TRAINED
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.games.magent import MagentGame, battle
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 
-TRAINED = Path("runs/battle/mfac/soldier.safetensors")
 STEPS = 100  # of a round
 HIDDEN, EMBEDDING = 256, 64
 

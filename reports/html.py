@@ -205,7 +205,7 @@ def _facts(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
     for key, name in FACTS.items():
         value = about.get(key)
         if value is None and key in rows.columns and key != "steps":
-            value = sorted({_text(item) for item in rows[key].dropna()})
+            value = sorted({_text(item) for item in rows[key].dropna()} - {"{}"})  # the clean cells have no attack
         if key == "greedy":
             value = {"True": "greedily (argmax)", "False": "by sampling from their policy"}.get(_text(value), value)
         if value not in (None, [], ""):

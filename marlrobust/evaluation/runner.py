@@ -134,6 +134,9 @@ def _about(
     return {
         "date": datetime.now().isoformat(timespec="minutes"),
         "command": command,
+        "seeds": settings.seed,
+        "rounds": settings.rounds,
+        "steps": f"{settings.max_steps} at most",
         "config": dump(settings),
         "notes": notes,
         "policies": [
