@@ -361,7 +361,7 @@ def report(folder: Path) -> None:
 
 
 @main.command("list", cls=Command)
-@click.argument("what", type=Named("list", lambda: ("methods", "attacks", "scenarios", "policies")))
+@click.argument("what", type=click.Choice(["methods", "attacks", "scenarios", "policies"]))
 @RUNS
 def list_(what: str, runs: Path) -> None:
     """Show the methods, attacks, scenarios or policies that there are.

@@ -152,7 +152,10 @@ def resolve(kind: type[S], *layers: dict[str, Any]) -> S:
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        reasons = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}, not {e['input']!r}"
+            for e in error.errors()
+        ]
         raise UserError("; ".join(reasons)) from None
 
 

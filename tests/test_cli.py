@@ -123,6 +123,7 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
         (["--attack", "pgd:stepz=3"], ["no parameter 'stepz'", "steps"]),
         (["--attack", "pgd:steps=0"], ["steps"]),
         (["--attack", "pgd:steps"], ["NAME:PARAMETER=VALUE"]),
+        (["--attack", "fgsm:steps=3"], ["no parameter 'steps'"]),
         (["--eps", "-0.1"], ["epsilon"]),
         (["--eps", "nan"], ["epsilon"]),
         (["--eps", "inf"], ["epsilon"]),
@@ -144,7 +145,14 @@ def test_a_mistake_gets_a_sentence_and_nothing_is_written(
 
 def test_an_empty_runs_folder_says_how_to_train(tmp_path: Path) -> None:
     refused(call("attack", "--runs", tmp_path, "--out", tmp_path / "out"), "no policies", "marlrobust train")
+    refused(call("attack", "--runs", tmp_path, "--attack", "pdg"), "did you mean 'pgd'")
     refused(call("list", "policies", "--runs", tmp_path), "no policies", "marlrobust train")
+
+
+def test_a_pickle_is_no_policy(attack: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "policy.pt"
+    path.write_bytes(b"\x80\x04")
+    refused(call(*attack, "--policy", path), "no .safetensors file")
 
 
 def test_a_policy_of_another_scenario_is_refused(attack: list[object], runs: Path) -> None:
@@ -176,7 +184,7 @@ def test_lists(runs: Path) -> None:
     assert {"random", "fgsm", "pgd"} <= {line.split()[0] for line in call("list", "attacks").output.splitlines()}
     assert "battle" in call("list", "scenarios").output
     assert "pursuit/mfac" in call("list", "policies", "--runs", runs).output
-    refused(call("list", "polices"), "did you mean 'policies'")
+    refused(call("list", "polices"), "policies")
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:

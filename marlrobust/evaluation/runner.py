@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.attacks import ATTACKS
 from marlrobust.config import SweepSettings, dump
 from marlrobust.errors import UserError
 from marlrobust.evaluation.store import Store
@@ -41,6 +42,8 @@ def run_sweep(
 
     Raises UserError before anything is written where a policy, an opponent or an attack is not there.
     """
+    for attack in settings.attacks:
+        ATTACKS[attack.name]  # said before anything else: an unknown name
     policies = choose(settings, runs)
     sweep = plan(settings, policies)
     about = _about(settings, policies, sweep, command)

@@ -98,7 +98,7 @@ def make_attack(settings: AttackSettings, norm: str, epsilon: float, features: s
     if features != "all":
         mask = (np.arange(team.state_size) < team.view_size) == (features == "view")
     kind = ATTACKS[settings.name]
-    known = [f.name for f in fields(kind) if f.name != "threat"]
+    known = [f.name for f in fields(kind) if f.init and f.name != "threat"]
     odd = sorted(set(settings.parameters) - set(known))
     if odd:
         raise UserError(f"attack '{settings.name}' has no parameter '{odd[0]}': it has {', '.join(known) or 'none'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from marlrobust.errors import UserError
 from marlrobust.policies.checkpoint import Card, load_card
 
 RUNS = Path("runs")
@@ -34,6 +35,8 @@ def find(name: str, runs: Path, scenario: str, *, opponent: bool = False) -> Sto
         Path(name) / f"{role}.safetensors",
         runs / scenario / name / f"{role}.safetensors",
     ):
+        if path.is_file() and path.suffix != ".safetensors":
+            raise UserError(f"{path} is no .safetensors file: policies are stored so, and nothing else is loaded")
         if path.is_file():
             card = load_card(path)
             if (card.scenario, card.role) == (scenario, role):
