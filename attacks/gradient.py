@@ -175,6 +175,20 @@ class PGD(GradientAttack):
         return F.cross_entropy(logits, reference, reduction="none")
 
 
+@ATTACKS.register("margin")
+@dataclass(frozen=True, kw_only=True)
+class Margin(GradientAttack):
+    """Ascent on how far the best other logit is above the clean action's: it sees through a saturated softmax."""
+
+    summary: ClassVar[str] = "projected gradient ascent on the logits' margin (Carlini and Wagner 2017)"
+
+    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """max over a != a* of z_a, minus z_a*, from logits (n, a) and the clean actions a* (n,)."""
+        own = logits.gather(1, reference[:, None])
+        others = logits.scatter(1, reference[:, None], -torch.inf)
+        return others.amax(1) - own[:, 0]
+
+
 @ATTACKS.register("fgsm")
 @dataclass(frozen=True, kw_only=True)
 class FGSM(PGD):

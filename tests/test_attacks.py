@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marlrobust.attacks import ATTACKS, Attack, Threat
-from marlrobust.attacks.gradient import FGSM, PGD
+from marlrobust.attacks.gradient import FGSM, PGD, Margin
 from marlrobust.errors import UserError
 from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
 from marlrobust.registry import Registry
@@ -29,6 +29,7 @@ TABLE: list[tuple[str, dict[str, Any]]] = [
     ("random", {"kind": "sign"}),
     ("random", {"kind": "gaussian"}),
     ("fgsm", {}),
+    ("margin", {}),
     ("pgd", {}),
     ("pgd", {"precision": "float32"}),
     ("pgd", {"start": "uniform", "restarts": 2, "steps": 4}),
@@ -344,6 +345,25 @@ def test_a_policy_with_large_logits_is_broken_all_the_same(precision: Any) -> No
     assert gaps.median() > 17  # the softmax is 1 in float32
     assert before > 0.95
     assert flipped() > 0.95
+
+
+@PRECISIONS
+def test_the_margin_breaks_a_saturated_policy_that_only_looks_robust(precision: Any) -> None:
+    """Trap 4: where the softmax is 1 to the last bit, the cross-entropy has no gradient, the margin has."""
+    policy, (states, mean_actions) = make_policy(hidden=64), make_batch(300)
+    with torch.no_grad():
+        policy.actor.out.weight.mul_(1e5)
+        policy.actor.out.bias.mul_(1e5)
+        actions = policy.logits(states, mean_actions).argmax(1)
+
+    def flipped(attack: Attack) -> float:
+        with torch.no_grad():
+            after = policy.logits(attack.perturb(policy, states, mean_actions, generator()), mean_actions)
+        return (after.argmax(1) != actions).float().mean().item()
+
+    threat = Threat(epsilon=0.15)
+    assert flipped(PGD(threat=threat, precision=precision)) < 0.1
+    assert flipped(Margin(threat=threat, precision=precision)) > 0.95
 
 
 @PRECISIONS
