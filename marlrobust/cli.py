@@ -289,10 +289,12 @@ def _note(sentence: str) -> None:
 
 
 def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
-    from marlrobust.reports.report import write_report
+    from marlrobust.progress import Progress
+    from marlrobust.reports.report import FILES, write_report
     from marlrobust.reports.tables import table, table1
 
-    written = write_report(rows, folder, about)
+    with Progress(FILES, "files", "report") as progress:
+        written = write_report(rows, folder, about, progress.advance)
     click.echo(table1(table(rows)).to_string(index=False))
     for path in written.values():
         click.echo(path)

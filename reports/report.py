@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,31 @@ from marlrobust.reports import figures, html, tables
 FIGURES = {"figure4": "reward", "win_rate": "win", "kills": "kills"}
 """File name to metric."""
 
+FILES = 3 + 2 * len(FIGURES)
+"""Files that a report is made of."""
 
-def write_report(rows: pd.DataFrame, out: Path, about: Mapping[str, Any]) -> dict[str, Path]:
+
+def write_report(
+    rows: pd.DataFrame, out: Path, about: Mapping[str, Any], wrote: Callable[[int], object] = lambda files: None
+) -> dict[str, Path]:
     """Write rows.csv, table.csv, the three figures (.png and .svg) and report.html into `out`.
 
     rows: one a round (`tables.ROW`, and what else is known); about: what was run, see `html.render`.
-    Each file is whole or not written. Returns file name -> path. Raises ValueError for no rows.
+    wrote: called with the number of files written since it was called last, FILES in all. Each file is whole or
+    not written. Returns file name -> path. Raises ValueError for no rows.
     """
     if rows.empty:
         raise ValueError("no rows to report: run an evaluation first")
     lines = tables.table(rows)
-    page = html.render(rows, lines, about)
     out.mkdir(parents=True, exist_ok=True)
     written = [
         write_bytes(out / "rows.csv", rows.to_csv(index=False).encode()),
         write_bytes(out / "table.csv", lines.to_csv(index=False).encode()),
     ]
+    wrote(len(written))
     for name, metric in FIGURES.items():
         written += figures.save(figures.figure(rows, metric), out / name)
-    written.append(write_bytes(out / "report.html", page.encode()))
+        wrote(2)
+    written.append(write_bytes(out / "report.html", html.render(rows, lines, about).encode()))
+    wrote(1)
     return {path.name: path for path in written}
