@@ -165,7 +165,7 @@ def train(
     given = config.load(config_file) if config_file else {}
     scenario = game.get("scenario") or given.get("game", {}).get("scenario", "battle")
     preset = config.PRESETS.get(scenario, {})
-    layers = [preset, config.SHORT if short else {}, given, {"game": game}, _given(**flags)]
+    layers = [preset, config.SHORT.get(scenario, {}) if short else {}, given, {"game": game}, _given(**flags)]
     settings = config.resolve(config.TrainSettings, *layers)
     _methods()[settings.method]  # a configuration file may name one that there is not
     name = settings.method if settings.seed == 0 else f"{settings.method}-seed{settings.seed}"
@@ -339,11 +339,11 @@ def reproduce(
     sweep = _given(scenario=scenario, rounds=rounds, seed=evaluation_seed, workers=workers)
     settings = config.resolve(config.SweepSettings, given.get("sweep", {}), sweep)
     if training:
-        trained_with = out / "train.yaml"
-        table = {**(config.SHORT if short else {}), **given.get("train", {})}
-        write_atomically(trained_with, lambda temporary: temporary.write_text(yaml.safe_dump(table)))
+        table = out / "train.yaml"
+        write_atomically(table, lambda temporary: temporary.write_text(yaml.safe_dump(given.get("train", {}))))
+        options = ["--config", str(table), *(["--short"] if short else [])]
         for name in (scenario,) if scenario else SCENARIOS:
-            train_all(name, runs, seed=seed, workers=workers, options=["--config", str(trained_with)], say=_note)
+            train_all(name, runs, seed=seed, workers=workers, options=options, say=_note)
     done = run_sweep(settings, runs, out, command=_command_line(), say=_note)
     _report(out, done.rows, done.about)
 

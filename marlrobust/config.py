@@ -92,7 +92,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 # A training of minutes: enough to see the plain method fall, not enough for the paper's figures.
-SHORT: dict[str, Any] = {"normal_rounds": 400, "loop_rounds": 48, "mu_max": 0.1}
+SHORT: dict[str, dict[str, Any]] = {
+    "battle": {"normal_rounds": 400, "loop_rounds": 48, "mu_max": 0.1},
+    "pursuit": {"normal_rounds": 40, "loop_rounds": 12, "mu_max": 0.1},
+}
 
 
 class AttackSettings(Settings):
