@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,18 +23,29 @@ def train_all(
     options: further arguments of `marlrobust train`. What is trained already is kept; an interrupted training
     goes on. Raises UserError, naming the method, where one fails.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        first = pool.submit(_train, METHODS[0], scenario, runs, seed, options, say)
+    stopped = threading.Event()
 
-        def train(method: str) -> None:
-            # the others go on from the rounds before M_norm that mfac shares with them
-            while method != "a2c" and not first.done() and not list((runs / scenario).glob(".start-*/train.csv")):
-                time.sleep(0.5)
+    def train(method: str) -> None:
+        # all but a2c go on from the rounds before M_norm that mfac, the first, shares with them
+        waits = method not in (METHODS[0], "a2c")
+        while waits and not first.done() and not list((runs / scenario).glob(".start-*/train.csv")):
+            time.sleep(0.5)
+        if stopped.is_set():
+            return
+        try:
             _train(method, scenario, runs, seed, options, say)
+        except BaseException:
+            stopped.set()  # those under way end by themselves, no other begins
+            raise
 
-        others = [pool.submit(train, method) for method in METHODS[1:]]
-        for future in (first, *others):
-            future.result()
+    with ThreadPoolExecutor(workers) as pool:
+        first = pool.submit(train, METHODS[0])
+        try:
+            for future in [first, *(pool.submit(train, method) for method in METHODS[1:])]:
+                future.result()
+        except BaseException:  # Ctrl-C comes here
+            stopped.set()
+            raise
 
 
 def _train(

@@ -131,6 +131,13 @@ def test_a_retrained_policy_is_played_again(runs: Path, tmp_path: Path) -> None:
     assert sweep(tmp_path / "runs", tmp_path / "out", policies=["mfac"]).kept == 0
 
 
+def test_two_policies_of_one_name_are_refused(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "battle" / "romfac", tmp_path / "other" / "mfac")
+    with pytest.raises(UserError, match="two policies are called 'mfac'"):
+        sweep(runs, tmp_path / "out", policies=["mfac", str(tmp_path / "other" / "mfac")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_mask_reaches_the_attack(runs: Path, tmp_path: Path) -> None:
     """34 of the 1217 features alone flip fewer actions than all of them."""
     flips = {}

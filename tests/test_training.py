@@ -68,6 +68,13 @@ def test_other_settings_before_m_norm_share_no_start(tmp_path: Path) -> None:
     assert Trainer(settings(mu_max=0.5), tmp_path / "romfac").resume()
 
 
+def test_a_training_that_never_saved_leaves_no_rows_behind(tmp_path: Path) -> None:
+    killed = Trainer(settings(), tmp_path / "romfac")
+    killed.log.write({"iteration": 1, "rounds": 4})
+    train(tmp_path / "romfac")
+    assert [int(row["iteration"]) for row in log_of(tmp_path / "romfac")] == [1, 2, 3, 4]
+
+
 def test_a_damaged_state_says_so(tmp_path: Path) -> None:
     trainer = Trainer(settings(method="mfac"), tmp_path / "mfac")
     trainer.run(stop=lambda: trainer.iteration >= 1, report=lambda row: None)

@@ -107,6 +107,12 @@ def choose(settings: SweepSettings, runs: Path) -> list[tuple[StoredPolicy, Stor
     if not chosen:
         where = f"for {settings.scenario} " if settings.scenario else ""
         raise UserError(f"there are no policies {where}under {runs}: train one with 'marlrobust train --method mfac'")
+    hashes: dict[tuple[str, str], str] = {}
+    for p in chosen:
+        if hashes.setdefault((p.card.scenario, p.name), p.card.hash) != p.card.hash:
+            raise UserError(
+                f"two policies are called '{p.name}', and one table cannot tell them apart: rename a folder"
+            )
     return [(policy, _opponent(settings.opponent, runs, policy.card.scenario)) for policy in chosen]
 
 

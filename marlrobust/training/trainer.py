@@ -101,6 +101,7 @@ class Trainer:
             if load_state(place, self):
                 self.log.continue_from(place, self.iteration)
                 return True
+        self.log.path.unlink(missing_ok=True)  # rows of a training that ended before its first checkpoint
         return False
 
     def stored_rounds(self) -> int:
