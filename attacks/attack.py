@@ -77,8 +77,11 @@ class Threat:
             delta = delta.clamp(-self.radius, self.radius)
         else:
             norm = torch.linalg.vector_norm(delta, dim=1, keepdim=True, dtype=torch.float64)
-            # A hair inside: scaling in float32 rounds each feature by up to 2**-24 of it.
-            shrunk = delta * (self.radius / norm.clamp_min(1e-300) * (1 - 2**-22)).float()
+            # A hair inside, for float64's own rounding; and each feature to float32 towards zero, however small.
+            exact = delta.double() * (self.radius / norm.clamp_min(1e-300) * (1 - 2**-40))
+            shrunk = exact.float()
+            over = shrunk.double().abs() > exact.abs()
+            shrunk = torch.where(over, torch.nextafter(shrunk, torch.zeros_like(shrunk)), shrunk)
             delta = torch.where(norm > self.radius, shrunk, delta)
         if self.low is not None or self.high is not None:
             moved = add_inwards(states, delta)

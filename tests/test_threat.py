@@ -19,7 +19,7 @@ STATES = arrays.arrays(
     np.float32, SHAPE, elements=st.floats(-1e6, 1e6, width=32) | st.floats(-1, 1, width=32) | st.just(-0.0)
 )
 DELTAS = arrays.arrays(np.float32, SHAPE, elements=st.floats(-4, 4, width=32))
-EPSILONS = st.sampled_from([0.0, 1e-30, 1e-7, 0.003, 0.075, 0.1, 1 / 3, 2.0]) | st.floats(0, 3)
+EPSILONS = st.sampled_from([0.0, 1.4e-45, 1e-30, 1e-7, 0.003, 0.075, 0.1, 1 / 3, 2.0]) | st.floats(0, 3)
 quick = settings(max_examples=150, deadline=None)
 
 
