@@ -152,3 +152,36 @@ def test_learns_a_small_battle_as_no_random_policy_plays_it(fighters: MeanFieldP
     random = play_rounds(arena, untrained, untrained, seed=1)
     assert np.mean([r.kills for r in trained]) > 3.5
     assert np.mean([r.kills for r in random]) < 1.0
+
+
+def test_after_the_start_a_share_of_rounds_is_played_against_the_past(tmp_path: Path) -> None:
+    trainer = Trainer(settings(past_share=0.5, mu_max=0.0), tmp_path / "romfac")
+    role = trainer.roles["soldier"]
+    while not trainer._reached_start():
+        trainer.train_iteration()
+    start = {k: v.clone() for k, v in role.learner.policy.state_dict().items()}
+    trainer.train_iteration()
+    assert all(torch.equal(v, start[k]) for k, v in role.past.state_dict().items())
+    assert not all(torch.equal(v, start[k]) for k, v in role.learner.policy.state_dict().items())
+    trainer.game.reset(np.arange(trainer.game.rounds), trainer._swapped())
+    with torch.no_grad():
+        role.past.actor.out.bias[3] = 1e6  # the past does nothing but action 3
+        team = trainer._see(1)
+        actions = trainer._act(1, team, np.random.default_rng(0))
+    past = team.observation.round < trainer.settings.parallel_rounds // 2
+    assert past.any()
+    assert not past.all()
+    assert (actions[past] == 3).all()
+    assert not (actions[~past] == 3).all()
+
+
+def test_the_past_is_stored_and_restored(tmp_path: Path) -> None:
+    whole = Trainer(settings(), tmp_path / "whole")
+    while not whole._reached_start():
+        whole.train_iteration()
+    whole.train_iteration()
+    whole.save()
+    again = Trainer(settings(), tmp_path / "whole")
+    assert again.resume()
+    for k, v in whole.roles["soldier"].past.state_dict().items():
+        assert torch.equal(v, again.roles["soldier"].past.state_dict()[k])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,11 @@ def save_state(folder: Path, trainer: Trainer) -> None:
     """Write the trainer's state into `folder`, atomically."""
     tensors: dict[str, Tensor] = {}
     for name, role in trainer.roles.items():
-        parts = {"learner": role.learner.state(), "replay": role.replay.state()}
+        parts = {
+            "learner": role.learner.state(),
+            "replay": role.replay.state(),
+            "past": role.past.state_dict(),
+        }
         tensors |= {f"{name}/{part}/{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
     numbers = {
         "iteration": trainer.iteration,
@@ -51,9 +56,14 @@ def load_state(folder: Path, trainer: Trainer) -> bool:
             numbers = json.loads(file.metadata()["numbers"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         for name, role in trainer.roles.items():
-            for part, target in (("learner", role.learner), ("replay", role.replay)):
+            parts: dict[str, Callable[[dict[str, Tensor]], object]] = {
+                "learner": role.learner.restore,
+                "replay": role.replay.restore,
+                "past": role.past.load_state_dict,
+            }
+            for part, restore in parts.items():
                 start = f"{name}/{part}/"
-                target.restore({k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)})
+                restore({k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)})
             role.owed = numbers["owed"][name]
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is damaged ({error}): remove it to train from the start") from None

@@ -6,6 +6,7 @@ checkpoint taken there continues to the same weights as a training that never st
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import torch
 
 from marlrobust.config import TrainSettings
 from marlrobust.defenses.methods import METHODS
-from marlrobust.games.game import Ints, Observation, Outcome
+from marlrobust.games.game import Bools, Ints, Observation, Outcome
 from marlrobust.games.scenarios import make_game
 from marlrobust.policies.checkpoint import Card, load_card, save_policy
 from marlrobust.policies.networks import MeanFieldPolicy
@@ -39,10 +40,12 @@ class Seen(NamedTuple):
 
 @dataclass
 class Role:
-    """One kind of agent: its learner, its replay, and the transitions that it owes to learning."""
+    """One kind of agent: its learner, its replay, the transitions that it owes to learning, and `past`, its policy
+    as it was at M_norm."""
 
     learner: MeanFieldLearner
     replay: Replay
+    past: MeanFieldPolicy
     owed: float = 0.0
 
 
@@ -76,7 +79,8 @@ class Trainer:
                 gradient_norm=settings.gradient_norm,
                 attack_steps=settings.attack_steps,
             )
-            self.roles[team.role] = Role(learner, Replay(settings.replay_size, team.state_size, team.n_actions))
+            replay = Replay(settings.replay_size, team.state_size, team.n_actions)
+            self.roles[team.role] = Role(learner, replay, copy.deepcopy(policy))
 
     @property
     def rounds(self) -> int:
@@ -161,8 +165,7 @@ class Trainer:
             }
             self.log.write(row)
             report(row)
-            at_start = self.rounds - self.settings.parallel_rounds < self.settings.normal_rounds <= self.rounds
-            if at_start and self.method.mean_field and not self.finished:
+            if self._reached_start() and self.method.mean_field and not self.finished:
                 start = shared_start(self.folder.parent, self.settings, self.method.mean_field)
                 save_state(start, self)
                 self.log.copy_to(start)
@@ -170,6 +173,10 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         self.save()
+
+    def _reached_start(self) -> bool:
+        """Whether the last iteration was the one that reached M_norm."""
+        return self.rounds - self.settings.parallel_rounds < self.settings.normal_rounds <= self.rounds
 
     def phase(self, m: int) -> Phase:
         """The schedules' values at round m."""
@@ -197,7 +204,7 @@ class Trainer:
         draws = stream(s.seed, "replay", self.iteration)
         attack = torch_stream(s.seed, "attack", self.iteration, device=s.device)
         seeds = stream(s.seed, "game", self.iteration).integers(0, 2**31 - 1, game.rounds)
-        game.reset(seeds, np.zeros(game.rounds, bool))
+        game.reset(seeds, self._swapped())
         rewards = np.zeros(2)
         metrics: list[dict[str, float]] = []
         seen = [self._see(team) for team in (0, 1)]
@@ -214,6 +221,9 @@ class Trainer:
                 metrics += self._learn(role, phase, draws, attack)
             seen = after
         self.iteration += 1
+        if self._reached_start():
+            for role in self.roles.values():
+                role.past.load_state_dict(role.learner.policy.state_dict())
         return self._row(rewards, phase, metrics)
 
     def _see(self, team: int) -> Seen:
@@ -222,13 +232,29 @@ class Trainer:
         return Seen(observation, at)
 
     def _act(self, team: int, seen: Seen, noise: np.random.Generator) -> Ints:
-        policy = self.roles[self.game.teams[team].role].learner.policy
+        role = self.roles[self.game.teams[team].role]
         uniforms = torch.from_numpy(noise.random(len(seen.at), dtype=np.float32)).to(self.device)
         with torch.no_grad():
             mean_actions = torch.from_numpy(seen.observation.mean_actions).to(self.device)
-            logits = policy.actor(seen.observation.compressed.to(self.device), mean_actions)
+            states = seen.observation.compressed.to(self.device)
+            logits = role.learner.policy.actor(states, mean_actions)
+            if team == 1 and (n := int(np.searchsorted(seen.observation.round, self._past_rounds))):
+                logits[:n] = role.past.actor(states, mean_actions)[:n]
             actions: Ints = sample_actions(logits, uniforms).cpu().numpy()
         return actions
+
+    @property
+    def _past_rounds(self) -> int:
+        """How many of the parallel rounds, the first, are now played against the policy of M_norm."""
+        s = self.settings
+        return 0 if self.rounds < s.normal_rounds else round(s.past_share * self.game.rounds)
+
+    def _swapped(self) -> Bools:
+        """(R,) which rounds swap sides: every other one of those whose teams differ, where the game can."""
+        one_role = len(self.roles) == 1
+        r = np.arange(self.game.rounds)
+        swapped: Bools = one_role & (r % 2 == 1) & (r < self._past_rounds)
+        return swapped
 
     def _remember(self, team: int, seen: Seen, actions: Ints, outcome: Outcome, after: Seen) -> None:
         """Complete the team's transitions of this step: where each agent's next state is, or why it has none."""
