@@ -159,6 +159,7 @@ def train(
     """
     import torch
 
+    from marlrobust.policies.runs import training_name
     from marlrobust.training.trainer import Trainer
 
     game = _given(scenario=flags.pop("scenario"), map_size=flags.pop("map_size"))
@@ -168,8 +169,7 @@ def train(
     layers = [preset, config.SHORT.get(scenario, {}) if short else {}, given, {"game": game}, _given(**flags)]
     settings = config.resolve(config.TrainSettings, *layers)
     _methods()[settings.method]  # a configuration file may name one that there is not
-    name = settings.method if settings.seed == 0 else f"{settings.method}-seed{settings.seed}"
-    folder = out or runs / settings.game.scenario / name
+    folder = out or runs / settings.game.scenario / training_name(settings.method, settings.seed)
     again = f"marlrobust train --config {folder / 'config.yaml'} --out {folder} --resume"
     stored = folder / "config.yaml"
     if stored.exists() and not overwrite:
@@ -307,7 +307,11 @@ def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
 @click.option("--short", is_flag=True, help="With --train: trainings of minutes, as the demo's.")
 @click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds a cell.  [default: 50]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    help="Trainings of each method: seeds 0, 1, ...  [default: 1, or all that are bundled]",
+)
 @click.option("--evaluation-seed", type=click.IntRange(0), help="Of the attacked rounds.  [default: 0]")
 @click.option("--workers", type=click.IntRange(1), help="Processes side by side.  [default: the cores]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/reproduction"), show_default=True)
@@ -318,32 +322,37 @@ def reproduce(
     short: bool,
     scenario: str | None,
     rounds: int | None,
-    seed: int,
+    seeds: int | None,
     evaluation_seed: int | None,
     workers: int | None,
     out: Path,
 ) -> None:
     """The paper's experiment: five methods, six counts, PGD with 10 steps and epsilon 0.075, 50 rounds.
 
+    Attacks the policies that come with marlrobust; with --train, those that it trains first, under --runs.
+
     \b
-    marlrobust reproduce --train                  # trains everything first; interrupted, it goes on
+    marlrobust reproduce
+    marlrobust reproduce --train --seeds 3        # interrupted, it goes on
     marlrobust reproduce --train --short --scenario battle --rounds 10
     """
     from marlrobust.evaluation.runner import run_sweep
-    from marlrobust.reproduce import train_all
+    from marlrobust.reproduce import OPPONENT, bundled_names, names, train_all
 
     given = config.load(config_file) if config_file else {}
     if odd := set(given) - {"train", "sweep"}:
         raise UserError(f"{config_file} has '{odd.pop()}': reproduce takes two tables, train and sweep")
     workers = workers or os.cpu_count() or 1
     sweep = _given(scenario=scenario, rounds=rounds, seed=evaluation_seed, workers=workers)
-    settings = config.resolve(config.SweepSettings, given.get("sweep", {}), sweep)
+    chosen = names(seeds or 1) if training else bundled_names(seeds)
+    policies = {"policies": chosen, "opponent": OPPONENT if training else f"zoo:{OPPONENT}"}
+    settings = config.resolve(config.SweepSettings, policies, given.get("sweep", {}), sweep)
     if training:
         table = out / "train.yaml"
         write_atomically(table, lambda temporary: temporary.write_text(yaml.safe_dump(given.get("train", {}))))
         options = ["--config", str(table), *(["--short"] if short else [])]
         for name in (scenario,) if scenario else SCENARIOS:
-            train_all(name, runs, seed=seed, workers=workers, options=options, say=_note)
+            train_all(name, runs, seeds=seeds or 1, workers=workers, options=options, say=_note)
     done = run_sweep(settings, runs, out, command=_command_line(), say=_note)
     _report(out, done.rows, done.about)
 
@@ -372,7 +381,7 @@ def list_(what: str, runs: Path) -> None:
     marlrobust list attacks
     """
     for name, words in _listing(what, runs):
-        click.echo(f"{name:<24} {words}")
+        click.echo(f"{name:<26} {words}")
 
 
 def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
@@ -386,15 +395,7 @@ def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
         from marlrobust.games.scenarios import SCENARIOS as games
 
         return [(name, (make.__doc__ or "").splitlines()[0]) for name, make in games.items()]
-    from marlrobust.policies.runs import every
+    from marlrobust.policies.runs import bundled, every
 
-    stored = [policy for scenario in SCENARIOS for policy in every(runs, scenario)]
-    if not stored:
-        raise UserError(f"there are no policies under {runs}: train one with 'marlrobust train --method mfac'")
-    return [
-        (
-            f"{p.card.scenario}/{p.name}",
-            f"{p.card.method}, {p.card.rounds} rounds, seed {p.card.seed}, {p.card.hash[:12]}",
-        )
-        for p in stored
-    ]
+    own = [policy for scenario in SCENARIOS for policy in every(runs, scenario)]
+    return [(p.full_name, p.card.summary()) for p in (*own, *bundled())]

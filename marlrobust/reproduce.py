@@ -7,28 +7,49 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from marlrobust.errors import UserError
+import pandas as pd
 
-METHODS = ("mfac", "a2c", "romfac", "sa-mfac3", "sa-mfac", "romfac1")  # mfac first: it trains the shared start
+from marlrobust import config
+from marlrobust.errors import UserError
+from marlrobust.policies.runs import BUNDLED, bundled, training_name
+
+METHODS = ("mfac", "romfac", "sa-mfac3", "sa-mfac", "romfac1")  # mfac first: it trains the shared start
+OPPONENT = "a2c"
+
+
+def names(seeds: int) -> list[str]:
+    """What the trainings of the five methods are called, those of `seeds` seeds each."""
+    return [training_name(method, seed) for seed in range(seeds) for method in METHODS]
+
+
+def bundled_names(seeds: int | None) -> list[str]:
+    """The names of the bundled policies of the five methods: of the first `seeds` seeds, or of all."""
+    known = {p.name: p.card for p in bundled() if p.card.method in METHODS}
+    return [f"{BUNDLED}{name}" for name, card in known.items() if seeds is None or card.seed < seeds]
 
 
 def train_all(
-    scenario: str, runs: Path, *, seed: int, workers: int, options: Sequence[str], say: Callable[[str], None]
+    scenario: str, runs: Path, *, seeds: int, workers: int, options: Sequence[str], say: Callable[[str], None]
 ) -> None:
-    """Train the five methods and the opponent for `scenario` into `runs`, up to `workers` at once.
+    """Train the five methods, with seeds 0 to seeds - 1, and the opponent for `scenario` into `runs`, up to `workers`
+    at once.
 
     options: further arguments of `marlrobust train`. What is trained already is kept; an interrupted training
     goes on. Raises UserError, naming the method, where one fails.
     """
     stopped = threading.Event()
+    firsts: dict[int, Future[None]] = {}
 
-    def train(method: str) -> None:
-        # all but a2c go on from the rounds before M_norm that mfac, the first, shares with them
-        waits = method not in (METHODS[0], "a2c")
-        while waits and not first.done() and not list((runs / scenario).glob(".start-*/train.csv")):
+    def train(method: str, seed: int) -> None:
+        # the methods go on from the rounds before M_norm that mfac, the first, shares with them
+        while (
+            method in METHODS[1:]
+            and not firsts[seed].done()
+            and not _started(runs / scenario / training_name(METHODS[0], seed))
+        ):
             time.sleep(0.5)
         if stopped.is_set():
             return
@@ -39,13 +60,26 @@ def train_all(
             raise
 
     with ThreadPoolExecutor(workers) as pool:
-        first = pool.submit(train, METHODS[0])
+        futures = []
+        for seed in range(seeds):
+            firsts[seed] = pool.submit(train, METHODS[0], seed)
+            others = (OPPONENT, *METHODS[1:]) if seed == 0 else METHODS[1:]
+            futures += [firsts[seed], *(pool.submit(train, method, seed) for method in others)]
         try:
-            for future in [first, *(pool.submit(train, method) for method in METHODS[1:])]:
+            for future in futures:
                 future.result()
         except BaseException:  # Ctrl-C comes here
             stopped.set()
             raise
+
+
+def _started(folder: Path) -> bool:
+    """Whether the training in `folder` is past M_norm, so that its state there is stored for all methods."""
+    try:
+        rounds = pd.read_csv(folder / "train.csv")["rounds"].max()
+        return bool(rounds > config.load(folder / "config.yaml")["normal_rounds"])
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return False
 
 
 def _train(

@@ -19,5 +19,5 @@ def test_no_training_begins_after_one_has_failed(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(reproduce, "_train", failing)
     with pytest.raises(UserError, match="training mfac failed"):
-        reproduce.train_all("battle", tmp_path, seed=0, workers=1, options=[], say=lambda sentence: None)
+        reproduce.train_all("battle", tmp_path, seeds=1, workers=1, options=[], say=lambda sentence: None)
     assert begun == ["mfac"]

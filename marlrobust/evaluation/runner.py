@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from marlrobust.evaluation.sweep import Cell, Sweep, plan, rows_as_asked
 from marlrobust.evaluation.workers import play_all
 from marlrobust.files import write_atomically
 from marlrobust.policies.checkpoint import load_card, versions
-from marlrobust.policies.runs import TESTED, StoredPolicy, every, find
+from marlrobust.policies.runs import RUNS, TESTED, ZOO, StoredPolicy, every, find
 from marlrobust.progress import Progress
 
 RECORD = "run.json"
@@ -103,10 +103,17 @@ def choose(settings: SweepSettings, runs: Path) -> list[tuple[StoredPolicy, Stor
             raise UserError(_why_not(name, scenarios))
         chosen += found
     if not settings.policies:
-        chosen = [p for scenario in scenarios for p in every(runs, scenario) if p.name != settings.opponent]
+        folders = (runs, ZOO) if runs == RUNS else (runs,)  # a folder that was named is meant
+        for folder in folders:
+            stored = [p for scenario in scenarios for p in every(folder, scenario)]
+            chosen = chosen or [p for p in stored if p.name != settings.opponent]
     if not chosen:
         where = f"for {settings.scenario} " if settings.scenario else ""
         raise UserError(f"there are no policies {where}under {runs}: train one with 'marlrobust train --method mfac'")
+    own_names = {(p.card.scenario, p.name) for p in chosen if not p.bundled}
+    chosen = [
+        replace(p, name=f"zoo-{p.name}") if p.bundled and (p.card.scenario, p.name) in own_names else p for p in chosen
+    ]
     hashes: dict[tuple[str, str], str] = {}
     for p in chosen:
         if hashes.setdefault((p.card.scenario, p.name), p.card.hash) != p.card.hash:
@@ -140,6 +147,9 @@ def _about(
         for scenario, count, size in sweep.counts
     ]
     told = {stored.path: stored for pair in policies for stored in pair}
+    bundled = dict.fromkeys(p.name for p in told.values() if p.bundled)
+    if bundled:
+        notes.append(f"Policies that come with marlrobust: {', '.join(bundled)}.")
     return {
         "date": datetime.now().isoformat(timespec="minutes"),
         "command": command,

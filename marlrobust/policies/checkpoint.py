@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from marlrobust.policies.networks import MeanFieldPolicy
 class Card:
     """What is known of a stored policy, in the JSON beside its weights.
 
-    hash: SHA-256 of the weights' file; settings: of its training; trained: rounds, seconds and seed.
+    hash: SHA-256 of the weights' file; settings: of its training; trained: rounds, seconds and seed;
+    versions: of what it was trained with; results: of its evaluation, where it had one (see `zoo.py`).
     """
 
     method: str
@@ -41,6 +42,16 @@ class Card:
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     hash: str = ""
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """One line: how it was trained, and what its evaluation found, clean and with the most agents attacked."""
+        words = [self.method, self.role, f"{self.rounds} rounds", f"seed {self.seed}", f"{self.seconds / 60:.0f} min"]
+        by_count = self.results.get("attacked_agents", {})
+        for count in sorted({min(by_count, key=int), max(by_count, key=int)}, key=int) if by_count else ():
+            line = by_count[count]
+            words.append(f"reward {line['reward_mean']:.0f} with {count} attacked")
+        return ", ".join([*words, self.hash[:12]])
 
 
 def versions() -> dict[str, str]:
@@ -49,13 +60,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{p: version(p) for p in packages}}
 
 
-def save_policy(folder: Path, policy: MeanFieldPolicy, card: Card) -> None:
-    """Write `<role>.safetensors` and `<role>.json` into `folder`, each atomically."""
+def save_policy(folder: Path, policy: MeanFieldPolicy, card: Card, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write `<role>.safetensors`, its weights rounded to `dtype`, and `<role>.json` into `folder`, each atomically.
+
+    A card that has versions keeps them; else they are those of now.
+    """
     path = folder / f"{card.role}.safetensors"
-    tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
+    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in policy.state_dict().items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
-    known = {**asdict(card), "versions": versions(), "hash": file_hash(path)}
-    text = json.dumps(known, indent=2)
+    save_card(path, replace(card, versions=card.versions or versions(), hash=file_hash(path)))
+
+
+def save_card(path: Path, card: Card) -> None:
+    """Write the card of the weights at `path` beside them, atomically."""
+    text = json.dumps(asdict(card), indent=2)
     write_atomically(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n"))
 
 

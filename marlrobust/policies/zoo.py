@@ -1,0 +1,94 @@
+"""Fills `marlrobust/zoo/`, the policies that come with the package.
+
+python -m marlrobust.policies.zoo bundle runs                       # what was trained, rounded to float16
+python -m marlrobust.policies.zoo results results/reproduction      # what an evaluation of it found
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pandas as pd
+import torch
+
+from marlrobust.errors import UserError
+from marlrobust.policies.checkpoint import load_policy, save_card, save_policy
+from marlrobust.policies.runs import TESTED, ZOO, bundled
+
+MOST_BYTES = 25 * 2**20
+MEASURED = ("rounds", "win_rate", "kills_mean", "reward_mean", "flip_rate")
+
+
+def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
+    """Copy every trained policy under `runs` into `zoo`, its weights rounded to float16; returns their files.
+
+    Raises UserError where all of them together are above MOST_BYTES, or there are none.
+    """
+    written = []
+    for path in sorted(runs.glob("*/[!.]*/*.safetensors")):
+        if path.name == "state.safetensors":
+            raise UserError(f"{path.parent} is not trained to its end: go on with 'marlrobust train --resume'")
+        scenario, name, _ = path.relative_to(runs).parts
+        policy, card = load_policy(path, scenario=scenario)
+        if card.mean_field and card.role != TESTED[scenario][0]:
+            continue  # opponents are a2c's
+        save_policy(zoo / scenario / name, policy, card, dtype=torch.float16)
+        written.append(zoo / scenario / name / path.name)
+    if not written:
+        raise UserError(f"there are no policies under {runs}")
+    size = sum(path.stat().st_size for path in zoo.rglob("*") if path.is_file())
+    if size > MOST_BYTES:
+        raise UserError(
+            f"{zoo} holds {size / 2**20:.1f} MB: at most {MOST_BYTES / 2**20:.0f} may come with the package"
+        )
+    return written
+
+
+def add_results(table: pd.DataFrame) -> int:
+    """Write into the cards of the bundled policies what `table` says of them; returns how many it knew.
+
+    table: the lines of an evaluation's table.csv, one attack and epsilon. Each card gets, by count of attacked
+    agents, the lines' MEASURED.
+    """
+    found = 0
+    for stored in bundled():
+        lines = table[(table["scenario"] == stored.card.scenario) & (table["policy"] == stored.name)]
+        if lines.empty:
+            continue
+        attacked = lines[lines["attacked_agents"] > 0]
+        by_count = {
+            str(line["attacked_agents"]): {k: round(float(line[k]), 3) for k in MEASURED if pd.notna(line[k])}
+            for _, line in lines.iterrows()
+        }
+        results = {
+            "attack": attacked["attack"].iloc[0],
+            "epsilon": float(attacked["epsilon"].iloc[0]),
+            "attacked_agents": by_count,
+        }
+        save_card(stored.path, replace(stored.card, results=results))
+        found += 1
+    return found
+
+
+@click.group()
+def main() -> None:
+    """Fill the zoo: first `bundle`, then an evaluation of what is bundled, then its `results`."""
+
+
+@main.command("bundle")
+@click.argument("runs", type=click.Path(exists=True, path_type=Path))
+def _bundle(runs: Path) -> None:
+    for path in bundle(runs):
+        click.echo(path)
+
+
+@main.command("results")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+def _results(folder: Path) -> None:
+    click.echo(f"{add_results(pd.read_csv(folder / 'table.csv'))} cards")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Bundled policies: what is stored, what a name finds, and what a card tells."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from marlrobust.config import SweepSettings
+from marlrobust.errors import UserError
+from marlrobust.evaluation import runner
+from marlrobust.evaluation.runner import choose
+from marlrobust.policies import runs as places
+from marlrobust.policies import zoo
+from marlrobust.policies.checkpoint import load_card, load_policy
+from marlrobust.policies.runs import bundled, find
+
+
+@pytest.fixture
+def filled(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of the policies under `runs`."""
+    folder = tmp_path / "zoo"
+    zoo.bundle(runs, folder)
+    for module in (places, runner):
+        monkeypatch.setattr(module, "ZOO", folder)
+    return folder
+
+
+def test_bundling_rounds_weights_and_keeps_the_card(runs: Path, filled: Path) -> None:
+    before, old = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
+    after, new = load_policy(filled / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
+    for name, value in before.state_dict().items():
+        assert torch.equal(after.state_dict()[name], value.half().float())
+    assert new.hash != old.hash
+    assert (new.method, new.rounds, new.settings, new.versions) == (old.method, old.rounds, old.settings, old.versions)
+
+
+def test_prey_come_from_a2c_alone(filled: Path) -> None:
+    assert sorted(p.relative_to(filled).as_posix() for p in filled.glob("pursuit/*/*.safetensors")) == [
+        "pursuit/a2c/predator.safetensors",
+        "pursuit/a2c/prey.safetensors",
+        "pursuit/mfac/predator.safetensors",
+    ]
+
+
+def test_a_zoo_that_grows_too_large_is_refused(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="at most"):
+        zoo.bundle(runs, tmp_path / "zoo")
+
+
+def test_an_unfinished_training_is_not_bundled(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "battle" / "mfac", tmp_path / "battle" / "mfac")
+    (tmp_path / "battle" / "mfac" / "state.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="not trained to its end"):
+        zoo.bundle(tmp_path, tmp_path / "zoo")
+
+
+@pytest.mark.parametrize("name", ["zoo:battle/romfac", "zoo:romfac", "romfac"])
+def test_names_of_bundled_policies(filled: Path, tmp_path: Path, name: str) -> None:
+    found = find(name, tmp_path, "battle")
+    assert found is not None
+    assert found.path == filled / "battle" / "romfac" / "soldier.safetensors"
+    assert found.full_name == "zoo:battle/romfac"
+    assert find(name, tmp_path, "pursuit") is None
+
+
+def test_a_wrong_bundled_name_says_the_nearest(filled: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"did you mean 'zoo:battle/romfac'.*list policies"):
+        find("zoo:battle/romfax", tmp_path, "battle")
+    with pytest.raises(UserError, match="unknown policy 'zoo:pursuit/romfac'"):
+        find("zoo:pursuit/romfac", tmp_path, "pursuit")
+
+
+def test_own_and_bundled_policies_of_one_name_are_told_apart(runs: Path, filled: Path) -> None:
+    settings = SweepSettings(policies=("romfac", "zoo:battle/romfac"), scenario="battle")
+    own, ours = (policy for policy, _ in choose(settings, runs))
+    assert (own.name, ours.name) == ("romfac", "zoo-romfac")
+
+
+def test_the_zoo_is_attacked_where_nothing_was_trained(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = choose(SweepSettings(), places.RUNS)
+    assert {policy.full_name for policy, _ in chosen} == {
+        "zoo:battle/mfac",
+        "zoo:battle/romfac",
+        "zoo:pursuit/mfac",
+    }
+    assert all(opponent.bundled and opponent.name == "a2c" for _, opponent in chosen)
+    with pytest.raises(UserError, match="no policies under elsewhere"):
+        choose(SweepSettings(), Path("elsewhere"))
+
+
+def test_results_go_into_the_cards(filled: Path) -> None:
+    line = {"scenario": "battle", "policy": "mfac", "epsilon": 0.075, "kills_mean": 60.0, "rounds": 50}
+    table = pd.DataFrame(
+        [
+            {**line, "attack": "none", "attacked_agents": 0, "win_rate": 0.9, "reward_mean": 311.0},
+            {**line, "attack": "pgd", "attacked_agents": 64, "win_rate": 0.1, "reward_mean": -60.0, "flip_rate": 0.9},
+        ]
+    )
+    assert zoo.add_results(table) == 1
+    path = filled / "battle" / "mfac" / "soldier.safetensors"
+    card = load_card(path)
+    assert card.results["attacked_agents"]["64"]["reward_mean"] == -60.0
+    assert "reward 311 with 0 attacked, reward -60 with 64 attacked" in card.summary()
+    load_policy(path, scenario="battle")
+    assert any(p.card.results for p in bundled())
