@@ -359,14 +359,23 @@ def reproduce(
 
 @main.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
-def report(folder: Path) -> None:
+@click.option("--page", type=click.Path(path_type=Path), help="Write the page of the paper's experiment instead.")
+def report(folder: Path, page: Path | None) -> None:
     """Write the tables, figures and report of FOLDER again, from its stored rows.
 
     \b
     marlrobust report results/2026-01-31
+    marlrobust report results/reproduction --page docs/reproduction.md
     """
     from marlrobust.evaluation.runner import stored_sweep
 
+    if page is not None:
+        from marlrobust.reports.page import rows_of, write_page
+
+        rows = rows_of(folder) if folder.suffix == ".parquet" else stored_sweep(folder, _note).rows
+        for path in write_page(rows, page):
+            click.echo(path)
+        return
     done = stored_sweep(folder, _note)
     _report(folder, done.rows, done.about)
 
