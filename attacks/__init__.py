@@ -3,8 +3,20 @@
 if __name__ == "attacks":
     raise ImportError("import marlrobust.attacks instead of attacks: a second copy of it would have a second registry")
 
-from marlrobust.attacks import gradient, random
+from marlrobust.attacks import auto, gradient, momentum, random, square, values, wrappers
 from marlrobust.attacks.attack import ATTACKS, Attack, Threat
 from marlrobust.attacks.victims import draw_victims
 
-__all__ = ["ATTACKS", "Attack", "Threat", "draw_victims", "gradient", "random"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "Threat",
+    "auto",
+    "draw_victims",
+    "gradient",
+    "momentum",
+    "random",
+    "square",
+    "values",
+    "wrappers",
+]

@@ -37,8 +37,12 @@ class GradientAttack(Attack):
     "float32" is float32 everywhere.
 
     A new attack writes `loss`; one that compares with something else than the clean action writes
-    `reference`; one that steps otherwise writes `step_rule`.
+    `reference`; one that steps otherwise writes `step_rule`, and one whose last point need not be its best
+    sets `keep_best`.
     """
+
+    keep_best: ClassVar[bool] = False
+    """Whether an ascent returns the point with the highest loss that it saw, or its last."""
 
     steps: int = 10
     step_size: float | None = None
@@ -65,20 +69,24 @@ class GradientAttack(Attack):
         actions: Tensor = logits.argmax(dim=1)
         return actions
 
-    def step_rule(self) -> StepRule:
-        """A new ascent's steps: along the gradient's sign in l_inf, along the gradient in l_2."""
+    def step_rule(self, states: Tensor) -> StepRule:
+        """A new ascent's steps from `states` (n, d): along the gradient's sign in l_inf, the gradient in l_2."""
 
         def step(delta: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-            if self.threat.norm == "l_inf":
-                return torch.add(delta, gradient.sign(), alpha=self._step_size())
-            mask = self.threat.mask(gradient.shape[1], gradient.device)
-            gradient = gradient if mask is None else gradient * mask
-            # The largest number is divided out first: gradients of a sure policy are tiny, their squares 0.
-            gradient = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
-            length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-30)
-            return torch.addcdiv(delta, gradient, length, value=self._step_size())
+            return torch.add(delta, self.direction(gradient), alpha=self._step_size())
 
         return step
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The steepest ascent (n, d) of length 1 in the threat's norm, over the features that may change."""
+        if self.threat.norm == "l_inf":
+            return gradient.sign()
+        mask = self.threat.mask(gradient.shape[1], gradient.device)
+        gradient = gradient if mask is None else gradient * mask
+        # The largest number is divided out first: gradients of a sure policy are tiny, their squares 0.
+        gradient = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
+        unit: Tensor = gradient / torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-30)
+        return unit
 
     def _step_size(self) -> float:
         return 2.5 * self.threat.radius / self.steps if self.step_size is None else self.step_size
@@ -141,9 +149,7 @@ class GradientAttack(Attack):
             if len(starts) == 1:
                 return perturbed
             value = loss(logits_of(policy, perturbed, mean_actions))
-            better = value > best_loss
-            best = torch.where(better[:, None], perturbed, best)
-            best_loss = torch.where(better, value, best_loss)
+            best, best_loss = _better(best, best_loss, perturbed, value)
         return best
 
     def _ascend(
@@ -156,11 +162,28 @@ class GradientAttack(Attack):
     ) -> Tensor:
         """The ascent loop: a perturbation (n, d)."""
         delta = torch.zeros_like(states) if start is None else uniform(self.threat, states, start)
-        step = self.step_rule()
+        step = self.step_rule(states)
+        best, highest = delta, torch.full((len(states),), -torch.inf, device=states.device)
         for _ in range(self.steps):
             value, gradient = gradient_by_states(policy, states + delta, mean_actions, loss)
+            if self.keep_best:
+                best, highest = _better(best, highest, delta, value)
             delta = self.threat.project(step(delta, gradient, value), states)
-        return delta
+        if not self.keep_best:
+            return delta
+        return _better(best, highest, delta, loss(logits_of(policy, states + delta, mean_actions)))[0]
+
+
+def _better(best: Tensor, highest: Tensor, delta: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two perturbations (n, d) of each state the one with the higher loss (n,), and that loss."""
+    better = value > highest
+    return torch.where(better[:, None], delta, best), torch.where(better, value, highest)
+
+
+def margin(logits: Tensor, actions: Tensor) -> Tensor:
+    """How far the best other logit is above that of `actions` (n,): (n,), above 0 where the argmax is another."""
+    own = logits.gather(1, actions[:, None])
+    return logits.scatter(1, actions[:, None], -torch.inf).amax(1) - own[:, 0]
 
 
 @ATTACKS.register("pgd")
@@ -184,9 +207,7 @@ class Margin(GradientAttack):
 
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """max over a != a* of z_a, minus z_a*, from logits (n, a) and the clean actions a* (n,)."""
-        own = logits.gather(1, reference[:, None])
-        others = logits.scatter(1, reference[:, None], -torch.inf)
-        return others.amax(1) - own[:, 0]
+        return margin(logits, reference)
 
 
 @ATTACKS.register("fgsm")

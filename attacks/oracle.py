@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from marlrobust.errors import UserError
 from marlrobust.policies.networks import MeanFieldNetwork, Policy
 
 Loss = Callable[[Tensor], Tensor]
@@ -19,6 +20,22 @@ def logits_of(policy: Policy | MeanFieldNetwork, states: Tensor, mean_actions: T
         logits: Tensor = policy(states, mean_actions)
         return logits
     return policy.logits(states, mean_actions)
+
+
+def has_values(policy: Policy | MeanFieldNetwork) -> bool:
+    """Whether the policy has a critic that an attack can ask."""
+    return callable(getattr(policy, "q_values", None))
+
+
+def values_of(policy: Policy | MeanFieldNetwork, states: Tensor, mean_actions: Tensor) -> Tensor:
+    """Q(s, ., m) (n, a) of the policy's critic; raises UserError where it has none."""
+    if not has_values(policy):
+        raise UserError(
+            f"this attack asks a critic, and {type(policy).__name__} has none: "
+            "give it q_values(states, mean_actions), or choose an attack on the actions alone"
+        )
+    q: Tensor = policy.q_values(states, mean_actions)  # type: ignore[union-attr, operator]
+    return q
 
 
 def gradient_by_states(

@@ -24,19 +24,6 @@ from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
 from marlrobust.registry import Registry
 
 D, A, EPSILON = 61, 5, 0.075
-TABLE: list[tuple[str, dict[str, Any]]] = [
-    ("random", {}),
-    ("random", {"kind": "sign"}),
-    ("random", {"kind": "gaussian"}),
-    ("fgsm", {}),
-    ("margin", {}),
-    ("pgd", {}),
-    ("pgd", {"precision": "float32"}),
-    ("pgd", {"start": "uniform", "restarts": 2, "steps": 4}),
-]
-EVERY = pytest.mark.parametrize(("name", "parameters"), TABLE, ids=lambda x: str(x))
-NORMS = pytest.mark.parametrize("norm", ["l_inf", "l_2"])
-PRECISIONS = pytest.mark.parametrize("precision", ["auto", "float32"])
 
 
 class Plain(nn.Module):
@@ -50,6 +37,47 @@ class Plain(nn.Module):
     def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
         y: Tensor = self.net(torch.cat([states, mean_actions], 1))
         return y
+
+    def q_values(self, states: Tensor, mean_actions: Tensor) -> Tensor:
+        return self.logits(states, mean_actions).flip(1)
+
+
+class Fixed(nn.Module):
+    """A policy with known weights, that a transfer attack asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(11)
+        self.weight = torch.randn(D, A, generator=rng)
+
+    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
+        return states @ self.weight
+
+
+TABLE: list[tuple[str, dict[str, Any]]] = [
+    ("random", {}),
+    ("random", {"kind": "sign"}),
+    ("random", {"kind": "gaussian"}),
+    ("fgsm", {}),
+    ("margin", {}),
+    ("pgd", {}),
+    ("pgd", {"precision": "float32"}),
+    ("pgd", {"start": "uniform", "restarts": 2, "steps": 4}),
+    ("mim", {}),
+    ("apgd-ce", {"steps": 8}),
+    ("apgd-dlr", {"steps": 8}),
+    ("mad", {}),
+    ("targeted", {}),
+    ("targeted", {"target": 2, "restarts": 2}),
+    ("critic", {}),
+    ("square", {"queries": 20}),
+    ("timed", {"beta": 0.3}),
+    ("transfer", {"source": Fixed()}),
+    ("auto", {}),
+]
+EVERY = pytest.mark.parametrize(("name", "parameters"), TABLE, ids=lambda x: str(x))
+NORMS = pytest.mark.parametrize("norm", ["l_inf", "l_2"])
+PRECISIONS = pytest.mark.parametrize("precision", ["auto", "float32"])
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -204,7 +232,8 @@ def test_parameters_say_everything(name: str, parameters: dict[str, Any]) -> Non
     attack = make(name, parameters)
     told = json.loads(json.dumps(attack.parameters()))
     assert told["threat"]["epsilon"] == EPSILON
-    assert all(told[key] == value for key, value in parameters.items())
+    named = {key: type(value).__name__ if isinstance(value, nn.Module) else value for key, value in parameters.items()}
+    assert all(told[key] == value for key, value in named.items())
     assert type(attack).summary
 
 

@@ -1,0 +1,87 @@
+"""Ascents that know more than the clean action: its whole distribution, or what the critic says of the true state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from marlrobust.attacks.attack import ATTACKS
+from marlrobust.attacks.gradient import GradientAttack
+from marlrobust.attacks.oracle import values_of
+from marlrobust.errors import UserError
+from marlrobust.policies.networks import Policy
+
+
+@ATTACKS.register("mad")
+@dataclass(frozen=True, kw_only=True)
+class MAD(GradientAttack):
+    """Maximal action difference. Its gradient is 0 at the state itself, so that it starts from noise."""
+
+    summary: ClassVar[str] = "ascent on the KL divergence from the clean policy (Zhang et al. 2020)"
+
+    start: Literal["state", "uniform"] = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start == "state":
+            raise UserError("mad has no gradient at the state: leave its start 'uniform'")
+
+    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+        """The clean log-probabilities (n, a)."""
+        return F.log_softmax(logits, 1)
+
+    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """KL(pi(. | s) || pi(. | s')), (n,)."""
+        return F.kl_div(F.log_softmax(logits, 1), reference, reduction="none", log_target=True).sum(1)
+
+
+@ATTACKS.register("targeted")
+@dataclass(frozen=True, kw_only=True)
+class Targeted(GradientAttack):
+    """Descends the cross-entropy to a chosen action.
+
+    target: "worst", the action with the least value of the true state by the policy's critic, or an action's number.
+    """
+
+    summary: ClassVar[str] = "descent to a chosen action: the critic's worst, or a given one (Lin et al. 2017)"
+
+    target: int | Literal["worst"] = "worst"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = self.target == "worst" or (isinstance(self.target, int) and self.target >= 0)
+        if not known:
+            raise UserError(f"target must be 'worst' or an action's number, not {self.target!r}")
+
+    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+        """The target actions (n,)."""
+        if self.target == "worst":
+            worst: Tensor = values_of(policy, states, mean_actions).argmin(1)
+            return worst
+        if self.target >= logits.shape[1]:
+            raise UserError(f"there is no action {self.target}: the policy has 0 to {logits.shape[1] - 1}")
+        return torch.full((len(logits),), self.target, device=logits.device)
+
+    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Minus the cross-entropy to the target actions (n,)."""
+        return -F.cross_entropy(logits, reference, reduction="none")
+
+
+@ATTACKS.register("critic")
+@dataclass(frozen=True, kw_only=True)
+class Critic(GradientAttack):
+    """Descends the value of the true state under the policy of the false one."""
+
+    summary: ClassVar[str] = "descent on the true state's value under the perturbed policy (Pattanaik et al. 2018)"
+
+    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+        """Q(s, ., m) (n, a) of the clean states: a critic that is shown the false state values what is not there."""
+        return values_of(policy, states, mean_actions)
+
+    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Minus sum_a pi(a | s') Q(s, a, m), (n,)."""
+        return -(F.softmax(logits, 1) * reference).sum(1)
