@@ -13,7 +13,7 @@ class Method:
     """What sets a method apart.
 
     mu, epsilon: schedules of its action loss; mean_field: whether it sees the mean action; loops: whether it is
-    trained on after M_norm. The opponent is not: it is the same for all, and no better than where they begin.
+    trained on after M_norm. The opponent is not: it is the same for all, and worse than where they begin.
     """
 
     mu: Schedule

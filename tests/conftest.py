@@ -15,6 +15,8 @@ from marlrobust.training.trainer import Trainer
 TINY: dict[str, Any] = {
     "game": {"map_size": 16, "max_steps": 40},  # 6 a side
     "normal_rounds": 8,
+    "opponent_rounds": 8,
+    "gamma": 0.95,
     "loop_rounds": 8,
     "loops": 1,
     "parallel_rounds": 4,

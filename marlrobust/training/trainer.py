@@ -89,9 +89,9 @@ class Trainer:
 
     @property
     def total_rounds(self) -> int:
-        """Rounds of the whole training: M_norm + c * M_adv, whole iterations."""
+        """Rounds of the whole training: M_norm + c * M_adv, or the opponent's own, whole iterations."""
         s = self.settings
-        rounds = s.normal_rounds + (s.loops * s.loop_rounds if self.method.loops else 0)
+        rounds = s.normal_rounds + s.loops * s.loop_rounds if self.method.loops else s.opponent_rounds
         return math.ceil(rounds / s.parallel_rounds) * s.parallel_rounds
 
     @property
