@@ -56,7 +56,7 @@ def test_the_shared_start_changes_nothing(tmp_path: Path) -> None:
     train(tmp_path / "shared" / "mfac", method="mfac")
     second = Trainer(settings(), tmp_path / "shared" / "romfac")
     assert second.resume()
-    assert second.rounds == settings().opponent_rounds
+    assert second.rounds == settings().normal_rounds
     second.run(stop=lambda: False, report=lambda row: None)
     assert same(weights(train(tmp_path / "alone" / "romfac")), weights(second))
     assert log_of(tmp_path / "shared" / "romfac") == log_of(tmp_path / "alone" / "romfac")
