@@ -3,7 +3,7 @@
 if __name__ == "attacks":
     raise ImportError("import marlrobust.attacks instead of attacks: a second copy of it would have a second registry")
 
-from marlrobust.attacks import auto, gradient, momentum, random, square, values, wrappers
+from marlrobust.attacks import auto, gradient, learned, momentum, random, square, values, wrappers
 from marlrobust.attacks.attack import ATTACKS, Attack, Threat
 from marlrobust.attacks.victims import draw_victims
 
@@ -14,6 +14,7 @@ __all__ = [
     "auto",
     "draw_victims",
     "gradient",
+    "learned",
     "momentum",
     "random",
     "square",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -17,6 +17,7 @@ from torch import Tensor
 from marlrobust.attacks.rounding import add_inwards
 from marlrobust.errors import UserError
 from marlrobust.policies.networks import Policy
+from marlrobust.policies.runs import StoredPolicy
 from marlrobust.registry import Registry
 
 
@@ -133,6 +134,14 @@ class Attack(ABC):
     """One line for `marlrobust list attacks`: what it does, and the paper it comes from."""
 
     threat: Threat
+
+    @classmethod
+    def resolved(cls, parameters: Mapping[str, Any], victim: StoredPolicy) -> dict[str, Any]:
+        """The parameters as a sweep stores them: with what they mean on this policy, files by their hashes.
+
+        Raises UserError, before anything is played, for what is not there.
+        """
+        return dict(parameters)
 
     @abstractmethod
     def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:

@@ -91,8 +91,16 @@ class GradientAttack(Attack):
     def _step_size(self) -> float:
         return 2.5 * self.threat.radius / self.steps if self.step_size is None else self.step_size
 
-    def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def perturb(
+        self,
+        policy: Policy,
+        states: Tensor,
+        mean_actions: Tensor,
+        rng: torch.Generator,
+        *,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """See `Attack.perturb`. reference: (n, ...), in place of what the method `reference` would return."""
         with torch.inference_mode(False), torch.no_grad():
             if states.is_inference() or mean_actions.is_inference():  # autograd takes ordinary tensors only
                 states, mean_actions = states.clone(), mean_actions.clone()
@@ -103,7 +111,8 @@ class GradientAttack(Attack):
             perturbed = torch.empty_like(states)
             for first in range(0, len(states), size):
                 rows = slice(first, first + size)
-                perturbed[rows] = self._perturb(policy, network, states[rows], mean_actions[rows], starts)
+                given = None if reference is None else reference[rows]
+                perturbed[rows] = self._perturb(policy, network, states[rows], mean_actions[rows], starts, given)
             return perturbed
 
     def _starts(self, rng: torch.Generator) -> list[torch.Generator | None]:
@@ -130,14 +139,15 @@ class GradientAttack(Attack):
         states: Tensor,
         mean_actions: Tensor,
         starts: list[torch.Generator | None],
+        reference: Tensor | None,
     ) -> Tensor:
         """The best of one ascent from each of `starts`: perturbed states (n, d) of one chunk."""
         batch = None if network is None else network.batch(states, mean_actions)
         logits = logits_of(policy, states, mean_actions) if batch is None else batch.clean_logits
-        reference = self.reference(policy, states, mean_actions, logits)
+        compared = self.reference(policy, states, mean_actions, logits) if reference is None else reference
 
         def loss(logits: Tensor) -> Tensor:
-            return self.loss(logits, reference)
+            return self.loss(logits, compared)
 
         best, best_loss = states, torch.full((len(states),), -torch.inf, device=states.device)
         for start in starts:

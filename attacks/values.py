@@ -39,9 +39,18 @@ class MAD(GradientAttack):
         return F.kl_div(F.log_softmax(logits, 1), reference, reduction="none", log_target=True).sum(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Aimed(GradientAttack):
+    """Descends the cross-entropy to the actions (n,) that `reference` names."""
+
+    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Minus the cross-entropy to the target actions (n,)."""
+        return -F.cross_entropy(logits, reference, reduction="none")
+
+
 @ATTACKS.register("targeted")
 @dataclass(frozen=True, kw_only=True)
-class Targeted(GradientAttack):
+class Targeted(Aimed):
     """Descends the cross-entropy to a chosen action.
 
     target: "worst", the action with the least value of the true state by the policy's critic, or an action's number.
@@ -65,10 +74,6 @@ class Targeted(GradientAttack):
         if self.target >= logits.shape[1]:
             raise UserError(f"there is no action {self.target}: the policy has 0 to {logits.shape[1] - 1}")
         return torch.full((len(logits),), self.target, device=logits.device)
-
-    def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
-        """Minus the cross-entropy to the target actions (n,)."""
-        return -F.cross_entropy(logits, reference, reduction="none")
 
 
 @ATTACKS.register("critic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,11 +72,21 @@ class Transfer(Wrapper):
 
     source: Any = "zoo:a2c"
 
+    digest: str = ""
+
+    @classmethod
+    def resolved(cls, parameters: Mapping[str, Any], victim: StoredPolicy) -> dict[str, Any]:
+        """See `Attack.resolved`: with the hash of the source's file, which it must still have when it is loaded."""
+        source = parameters.get("source", cls.source)
+        return {**parameters, "digest": _stored(source, victim.card.state_size).card.hash}
+
     def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
         """See `Attack.perturb`; `policy` itself is not asked."""
         source = self.source
         if isinstance(source, str):
             stored = _stored(source, states.shape[1])
+            if self.digest and stored.card.hash != self.digest:
+                raise UserError(f"{stored.path} has changed since this evaluation began: run it again")
             source = _loaded(stored.path, stored.card.hash).to(states.device)
         return self.attack().perturb(source, states, mean_actions, rng)
 

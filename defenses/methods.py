@@ -35,5 +35,8 @@ for _name, _method in {
     "a2c": Method(
         ZERO, ZERO, "independent advantage actor-critic: the opponent in every test", mean_field=False, loops=False
     ),
+    "adversary": Method(
+        ZERO, ZERO, "no team: names the actions that a team is driven to, for the attack 'learned'", loops=False
+    ),
 }.items():
     METHODS.register(_name)(_method)

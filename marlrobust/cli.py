@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
 @click.option("--overwrite", is_flag=True, help="Start anew where a training is stored.")
 @click.option("--short", is_flag=True, help="A training of minutes, as the demo's.")
+@click.option("--against", metavar="NAME", help="For --method adversary: the policy that it learns to attack.")
+@click.option("--opponent", metavar="NAME", help="For --method adversary: whom that policy plays.  [default: a2c]")
 def train(
     config_file: Path | None,
     runs: Path,
@@ -153,23 +156,35 @@ def train(
     marlrobust train --method romfac
     marlrobust train --method mfac --scenario pursuit --seed 1
     marlrobust train --method romfac --resume        # after an interruption
+    marlrobust train --method adversary --against zoo:battle/mfac
 
     Writes the policy (safetensors, with a JSON card), train.csv with a row an iteration, the resolved config.yaml,
     and checkpoints. Ctrl-C saves.
     """
     import torch
 
+    from marlrobust.attacks.learned import adversary_name
+    from marlrobust.evaluation.runner import sides
     from marlrobust.policies.runs import training_name
+    from marlrobust.training.adversary import AdversaryTrainer
     from marlrobust.training.trainer import Trainer
 
     game = _given(scenario=flags.pop("scenario"), map_size=flags.pop("map_size"))
     given = config.load(config_file) if config_file else {}
     scenario = game.get("scenario") or given.get("game", {}).get("scenario", "battle")
     preset = config.PRESETS.get(scenario, {})
-    layers = [preset, config.SHORT.get(scenario, {}) if short else {}, given, {"game": game}, _given(**flags)]
+    asked = {"game": game, **_given(**flags)}
+    against = config.AGAINST if (given | asked).get("method") == config.ADVERSARY else {}
+    layers = [preset, config.SHORT.get(scenario, {}) if short else {}, against, given, asked]
     settings = config.resolve(config.TrainSettings, *layers)
     _methods()[settings.method]  # a configuration file may name one that there is not
-    folder = out or runs / settings.game.scenario / training_name(settings.method, settings.seed)
+    name = settings.method
+    make: Callable[[Path], Trainer] = partial(Trainer, settings)
+    if settings.against is not None:
+        victim, opponent = sides(settings.against, settings.opponent, runs, settings.game.scenario)
+        name = adversary_name(victim.path.parent.name)
+        make = partial(AdversaryTrainer, settings, victim=victim, opponent=opponent)
+    folder = out or runs / settings.game.scenario / training_name(name, settings.seed)
     again = f"marlrobust train --config {folder / 'config.yaml'} --out {folder} --resume"
     stored = folder / "config.yaml"
     if stored.exists() and not overwrite:
@@ -178,7 +193,7 @@ def train(
         if config.resolve(config.TrainSettings, config.load(stored)) != settings:
             raise UserError(f"{folder} was trained with other settings: resume it with '{again}'")
     torch.set_num_threads(1)  # a process a method is the better use of cores
-    trainer = Trainer(settings, folder)
+    trainer = make(folder)
     if resume and trainer.stored_rounds() >= trainer.total_rounds:
         click.echo(f"{folder} is trained to its end already")
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from marlrobust.errors import UserError
 
@@ -43,6 +43,9 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0)
     device: str = "cpu"
 
+    against: str | None = None  # of an adversary: the policy that it attacks, a name or a file
+    opponent: str = "a2c"  # of an adversary: whom that policy plays
+
     normal_rounds: int = Field(1600, ge=0)  # M_norm: rounds with mu = 0, the same for all methods
     opponent_rounds: int = Field(400, ge=0)  # of a2c: trained as long as the methods it is their equal, and hides them
     loop_rounds: int = Field(200, ge=1)  # M_adv, of each of the loops
@@ -69,14 +72,32 @@ class TrainSettings(Settings):
     replay_ratio: float = Field(0.5, gt=0)  # transitions learned from for each one played
     robust_replay_ratio: float = Field(4.0, gt=0)  # after M_norm, for all methods: robustness comes with updates
 
+    @model_validator(mode="after")
+    def _adversary(self) -> TrainSettings:
+        if self.against is None and self.method == ADVERSARY:
+            raise ValueError("an adversary is trained against a policy: give --against NAME")
+        if self.against is not None and self.method != ADVERSARY:
+            raise ValueError(f"only an adversary is trained against a policy: give --method {ADVERSARY}")
+        return self
+
     def normal_phase(self) -> dict[str, Any]:
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
         later = {
-            "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps",
+            "method", "against", "opponent", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps",
             "opponent_rounds", "past_share", "robust_learning_rate", "robust_entropy", "robust_replay_ratio",
         }  # fmt: skip
         return self.model_dump(exclude=later)
 
+
+ADVERSARY = "adversary"
+# An adversary begins with what the team's critic says of its actions, and is trained for minutes.
+AGAINST: dict[str, Any] = {
+    "normal_rounds": 160,
+    "replay_ratio": 1.0,
+    "learning_rate": 1e-4,
+    "first_entropy": 0.02,
+    "entropy": 0.005,
+}
 
 # Pursuit needs more entropy (with 0.02 both sides learn to do nothing) and fewer rounds: each has 400 full steps.
 # Battle is trained on shorter rounds: a trained team has won or lost by then, an untrained one stands about.

@@ -73,6 +73,7 @@ TABLE: list[tuple[str, dict[str, Any]]] = [
     ("square", {"queries": 20}),
     ("timed", {"beta": 0.3}),
     ("transfer", {"source": Fixed()}),
+    ("learned", {"adversary": Fixed()}),
     ("auto", {}),
 ]
 EVERY = pytest.mark.parametrize(("name", "parameters"), TABLE, ids=lambda x: str(x))

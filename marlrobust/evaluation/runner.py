@@ -123,6 +123,14 @@ def choose(settings: SweepSettings, runs: Path) -> list[tuple[StoredPolicy, Stor
     return [(policy, _opponent(settings.opponent, runs, policy.card.scenario)) for policy in chosen]
 
 
+def sides(policy: str, opponent: str, runs: Path, scenario: str) -> tuple[StoredPolicy, StoredPolicy]:
+    """The policy called `policy`, under `runs` or bundled, and its opponent; UserError for one that there is not."""
+    found = find(policy, runs, scenario)
+    if found is None:
+        raise UserError(_why_not(policy, [scenario]))
+    return found, _opponent(opponent, runs, scenario)
+
+
 def _why_not(name: str, scenarios: list[str]) -> str:
     """Why `name` is no policy of these scenarios."""
     if Path(name).is_file():

@@ -83,11 +83,17 @@ def plan(settings: SweepSettings, policies: Iterable[tuple[StoredPolicy, StoredP
                 continue
             if count > team.size:
                 above[(game.scenario, count, team.size)] = None
-            for attack in settings.attacks:
+            for asked in settings.attacks:
+                attack = _resolved(asked, policy)
                 for epsilon in settings.epsilons:
                     make_attack(attack, settings.norm, epsilon, settings.features, team)
                     cells.append(Cell(attack=attack, epsilon=epsilon, agents=min(count, team.size), **shared))
     return Sweep(tuple({cell.name: cell for cell in cells}.values()), tuple(above))
+
+
+def _resolved(attack: AttackSettings, policy: StoredPolicy) -> AttackSettings:
+    parameters = ATTACKS[attack.name].resolved(attack.parameters, policy)
+    return attack.model_copy(update={"parameters": parameters})
 
 
 def make_attack(settings: AttackSettings, norm: str, epsilon: float, features: str, team: Team) -> Attack | None:

@@ -24,8 +24,9 @@ from marlrobust.policies.networks import MeanFieldPolicy
 class Card:
     """What is known of a stored policy, in the JSON beside its weights.
 
-    hash: SHA-256 of the weights' file; settings: of its training; trained: rounds, seconds and seed;
-    versions: of what it was trained with; results: of its evaluation, where it had one (see `zoo.py`).
+    hash: SHA-256 of the weights' file; settings: of its training; trained: rounds, seconds and seed; against: hash of
+    the policy that an adversary was trained against; versions: of what it was trained with; results: of its
+    evaluation, where it had one (see `zoo.py`).
     """
 
     method: str
@@ -42,6 +43,7 @@ class Card:
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     hash: str = ""
+    against: str = ""
     results: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> str:

@@ -52,6 +52,8 @@ class Role:
 class Trainer:
     """Trains the policy of every role of a game by self-play; writes all it makes into `folder`."""
 
+    against = ""  # hash of the policy that an adversary is trained against
+
     def __init__(self, settings: TrainSettings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
         self.method = METHODS[settings.method]
@@ -59,9 +61,14 @@ class Trainer:
         self.device = torch.device(settings.device)
         self.iteration, self.seconds = 0, 0.0
         self.log = TrainingLog(folder)
-        self.roles: dict[str, Role] = {}
+        self.roles = self._make_roles()
+
+    def _make_roles(self) -> dict[str, Role]:
+        """What is learned: one policy for all teams of a role, with random weights."""
+        settings = self.settings
+        roles: dict[str, Role] = {}
         for i, team in enumerate(self.game.teams):
-            if team.role in self.roles:
+            if team.role in roles:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(stream(settings.seed, "weights", i).integers(2**31)))
@@ -71,16 +78,22 @@ class Trainer:
                     hidden=settings.hidden,
                     embedding=settings.embedding,
                     mean_field=self.method.mean_field,
-                ).to(self.device)
-            learner = MeanFieldLearner(
-                policy,
-                gamma=settings.gamma,
-                tau=settings.tau,
-                gradient_norm=settings.gradient_norm,
-                attack_steps=settings.attack_steps,
-            )
-            replay = Replay(settings.replay_size, team.state_size, team.n_actions)
-            self.roles[team.role] = Role(learner, replay, copy.deepcopy(policy))
+                )
+            roles[team.role] = self._new_role(policy)
+        return roles
+
+    def _new_role(self, policy: MeanFieldPolicy) -> Role:
+        """A role that begins with `policy`, and has seen nothing."""
+        s = self.settings
+        policy = policy.to(self.device)
+        learner = MeanFieldLearner(
+            policy, gamma=s.gamma, tau=s.tau, gradient_norm=s.gradient_norm, attack_steps=s.attack_steps
+        )
+        return Role(learner, Replay(s.replay_size, policy.state_size, policy.n_actions), copy.deepcopy(policy))
+
+    def _role(self, team: int) -> Role | None:
+        """What the team's transitions teach; None for a team that nobody learns from."""
+        return self.roles[self.game.teams[team].role]
 
     @property
     def rounds(self) -> int:
@@ -131,10 +144,11 @@ class Trainer:
                 role=name,
                 state_size=policy.state_size,
                 n_actions=policy.n_actions,
-                hidden=s.hidden,
-                embedding=s.embedding,
-                mean_field=self.method.mean_field,
+                hidden=policy.actor.out.in_features,
+                embedding=policy.actor.mean.out_features if policy.actor.mean else s.embedding,
+                mean_field=policy.actor.mean is not None,
                 seed=s.seed,
+                against=self.against,
                 rounds=self.rounds,
                 seconds=round(self.seconds, 1),
                 settings=s.model_dump(mode="json"),
@@ -213,10 +227,10 @@ class Trainer:
             outcomes = game.step((actions[0], actions[1]))
             after = [self._see(team) for team in (0, 1)]
             for team in (0, 1):
-                self._remember(team, seen[team], actions[team], outcomes[team], after[team])
-                role = self.roles[game.teams[team].role]
-                role.owed += len(seen[team].at) * (s.replay_ratio if normal else s.robust_replay_ratio)
                 rewards[team] += outcomes[team].rewards.sum(dtype=np.float64)
+                if role := self._role(team):
+                    self._remember(role, team, seen[team], actions[team], outcomes[team], after[team])
+                    role.owed += len(seen[team].at) * (s.replay_ratio if normal else s.robust_replay_ratio)
             for role in self.roles.values():
                 metrics += self._learn(role, phase, draws, attack)
             seen = after
@@ -227,9 +241,10 @@ class Trainer:
         return self._row(rewards, phase, metrics)
 
     def _see(self, team: int) -> Seen:
-        observation = self.game.observe(team)
-        at = self.roles[self.game.teams[team].role].replay.add_states(observation.compressed, observation.mean_actions)
-        return Seen(observation, at)
+        observation, role = self.game.observe(team), self._role(team)
+        if role is None:
+            return Seen(observation, np.empty(0, np.int64))
+        return Seen(observation, role.replay.add_states(observation.compressed, observation.mean_actions))
 
     def _act(self, team: int, seen: Seen, noise: np.random.Generator) -> Ints:
         role = self.roles[self.game.teams[team].role]
@@ -256,7 +271,7 @@ class Trainer:
         swapped: Bools = one_role & (r % 2 == 1) & (r < self._past_rounds)
         return swapped
 
-    def _remember(self, team: int, seen: Seen, actions: Ints, outcome: Outcome, after: Seen) -> None:
+    def _remember(self, role: Role, team: int, seen: Seen, actions: Ints, outcome: Outcome, after: Seen) -> None:
         """Complete the team's transitions of this step: where each agent's next state is, or why it has none."""
         spec = self.game.teams[team]
         where = np.full((self.game.rounds, spec.size), -1)
@@ -264,9 +279,7 @@ class Trainer:
         following = where[seen.observation.round, seen.observation.agent]
         following = np.where(following < 0, seen.at, following)
         terminal = outcome.dead | self.game.extinct[seen.observation.round]
-        self.roles[spec.role].replay.add_outcomes(
-            seen.at, actions, outcome.rewards, outcome.mean_actions, terminal, following
-        )
+        role.replay.add_outcomes(seen.at, actions, outcome.rewards, outcome.mean_actions, terminal, following)
 
     def _learn(
         self, role: Role, phase: Phase, draws: np.random.Generator, attack: torch.Generator
