@@ -92,11 +92,10 @@ class TrainSettings(Settings):
 ADVERSARY = "adversary"
 # An adversary begins with what the team's critic says of its actions, and is trained for minutes.
 AGAINST: dict[str, Any] = {
-    "normal_rounds": 160,
-    "replay_ratio": 1.0,
-    "learning_rate": 1e-4,
-    "first_entropy": 0.02,
-    "entropy": 0.005,
+    "normal_rounds": 240,
+    "replay_ratio": 12.0,  # rounds of a team under attack are short
+    "first_entropy": 0.05,
+    "entropy": 0.01,
 }
 
 # Pursuit needs more entropy (with 0.02 both sides learn to do nothing) and fewer rounds: each has 400 full steps.

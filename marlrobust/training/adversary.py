@@ -11,13 +11,14 @@ import torch
 from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.learned import ROLE
 from marlrobust.attacks.values import Aimed
+from marlrobust.attacks.victims import draw_victims
 from marlrobust.config import TrainSettings
 from marlrobust.games.game import Bools, Ints, Outcome
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 from marlrobust.policies.runs import StoredPolicy
 from marlrobust.policies.sampling import sample_actions
-from marlrobust.streams import torch_stream
+from marlrobust.streams import stream, torch_stream
 from marlrobust.training.trainer import Role, Seen, Trainer
 
 SHARPNESS = 4.0
@@ -29,7 +30,9 @@ class AdversaryTrainer(Trainer):
     the epsilon box is what the agent sees.
 
     It is learned as the team was, with rewards negated: what an agent earns, its adversary loses, so that all of
-    them together lose the team's reward. All agents of the team are attacked; the opponent is the test's.
+    them together lose the team's reward. In every other round all agents are attacked, in the others a number of
+    them drawn at random; an agent that is not attacked teaches what its own action brought. The opponent is the
+    test's.
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, victim: StoredPolicy, opponent: StoredPolicy) -> None:
@@ -54,7 +57,13 @@ class AdversaryTrainer(Trainer):
 
     def train_iteration(self) -> dict[str, float]:
         """See `Trainer.train_iteration`."""
-        self._rng = torch_stream(self.settings.seed, "adversary", self.iteration, device=self.settings.device)
+        seed, size = self.settings.seed, self.game.teams[0].size
+        self._rng = torch_stream(seed, "adversary", self.iteration, device=self.settings.device)
+        self._attacked = np.ones((self.game.rounds, size), bool)
+        for r in range(1, self.game.rounds, 2):
+            draws = stream(seed, "victims", self.iteration, r)
+            self._attacked[r] = False
+            self._attacked[r, draw_victims(int(draws.integers(1, size + 1)), size, draws)] = True
         return super().train_iteration()
 
     def _role(self, team: int) -> Role | None:
@@ -73,15 +82,21 @@ class AdversaryTrainer(Trainer):
         mean_actions = torch.from_numpy(seen.observation.mean_actions).to(self.device)
         with torch.no_grad():
             if team == 1:
-                logits = self.opponent.logits(compressed, mean_actions)
-            else:
-                policy = self.roles[ROLE].learner.policy
-                targets = sample_actions(policy.logits(compressed, mean_actions), uniforms[1])
-                self._targets: Ints = targets.cpu().numpy()
-                states = compressed.dense()
-                states = self.attack.perturb(self.victim, states, mean_actions, self._rng, reference=targets)
-                logits = self.victim.logits(states, mean_actions)
+                foes: Ints = sample_actions(self.opponent.logits(compressed, mean_actions), uniforms[0]).cpu().numpy()
+                return foes
+            logits = self.victim.logits(compressed, mean_actions)
+            attacked = self._attacked[seen.observation.round, seen.observation.agent]
+            rows = torch.from_numpy(np.flatnonzero(attacked)).to(self.device)
+            seeing = mean_actions[rows]
+            targets = sample_actions(self.roles[ROLE].learner.policy.logits(compressed, mean_actions), uniforms[1])[
+                rows
+            ]
+            states = seen.observation.compressed.dense(rows.cpu()).to(self.device)
+            states = self.attack.perturb(self.victim, states, seeing, self._rng, reference=targets)
+            logits[rows] = self.victim.logits(states, seeing)
             actions: Ints = sample_actions(logits, uniforms[0]).cpu().numpy()
+        self._targets = actions.copy()
+        self._targets[attacked] = targets.cpu().numpy()
         return actions
 
     def _remember(self, role: Role, team: int, seen: Seen, actions: Ints, outcome: Outcome, after: Seen) -> None:
