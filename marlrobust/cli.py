@@ -305,10 +305,10 @@ def _note(sentence: str) -> None:
 
 def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
     from marlrobust.progress import Progress
-    from marlrobust.reports.report import FILES, write_report
+    from marlrobust.reports.report import file_count, write_report
     from marlrobust.reports.tables import table, table1
 
-    with Progress(FILES, "files", "report") as progress:
+    with Progress(file_count(rows), "files", "report") as progress:
         written = write_report(rows, folder, about, progress.advance)
     click.echo(table1(table(rows)).to_string(index=False))
     for path in written.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,10 @@ import pandas as pd
 from marlrobust.evaluation.statistics import mean_interval, wilson_interval
 from marlrobust.reports import paper
 
-LINE = ["scenario", "policy", "method", "attack", "epsilon", "attacked_agents"]
+GROUP = ["attack", "epsilon", "victims", "budget"]
+"""What agents are attacked with, and which, and for how long: what reports set beside each other."""
+
+LINE = ["scenario", "policy", "method", *GROUP, "attacked_agents"]
 """What one line of the table is about."""
 
 MEASURED = [
@@ -47,11 +51,14 @@ def label(method: str) -> str:
     return METHODS.get(method, method)
 
 
-def attack_label(attack: str, epsilon: float) -> str:
-    """`PGD, ε = 0.075`, or `not attacked`."""
+def attack_label(attack: str, epsilon: float, victims: str = "random", budget: int = 0) -> str:
+    """`PGD steps=50, ε = 0.075, worst victims, 40 steps`, usual victims and no budget unsaid, or `not attacked`."""
     if attack == "none":
         return "not attacked"
-    return f"{attack.upper() if attack in ACRONYMS else attack}, ε = {epsilon:g}"
+    name, space, tail = attack.partition(" ")
+    text = f"{name.upper() if name in ACRONYMS else name}{space}{tail}, ε = {epsilon:g}"
+    text += "" if victims == "random" else f", {victims} victims"
+    return text + (f", {budget} step{'s' if budget > 1 else ''} at most" if budget else "")
 
 
 def method_order(methods: pd.Series | list[str]) -> list[str]:
@@ -66,19 +73,56 @@ def method_order(methods: pd.Series | list[str]) -> list[str]:
     return sorted({str(method) for method in methods}, key=place)
 
 
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per (scenario, policy, method, attack, epsilon, attacked_agents), columns `COLUMNS`.
+def groups(lines: pd.DataFrame) -> list[tuple[str, float, str, int]]:
+    """The (attack, epsilon, victims, budget) of `lines`, each once, in order."""
+    return sorted(lines[GROUP].drop_duplicates().itertuples(index=False, name=None))
 
-    rows: one a round, with the columns `ROW`. Rates are shares of rounds in [0, 1]; reward is the team's sum
-    over a round; kills_std and reward_std are sample standard deviations over rounds (NaN for one round);
-    win_low, win_high: 95 % Wilson; reward_low, reward_high: 95 % t interval of the mean. A draw is no win.
-    Clean rounds (count 0) are stored once and stand here at count 0 of every attack and epsilon of their
-    policy. Where nobody died in any round (pursuit) there is no winner: wins, draws and kills are NaN.
+
+def complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with every column of `LINE`: random victims and no budget (0) where they do not say.
+
+    Attacks of one name with different parameters get them into their name, `pgd steps=50`; victims likewise.
+    """
+    rows = rows.assign(**{name: value for name, value in USUAL.items() if name not in rows.columns})
+    return rows.assign(**{name: _variants(rows, name) for name in ("attack", "victims")})
+
+
+USUAL = {"victims": "random", "budget": 0}
+
+
+def _variants(rows: pd.DataFrame, column: str) -> pd.Series:
+    """The names in `column`, with the parameters in which the rows of one name differ."""
+    names = rows[column].astype(str)
+    if f"{column}_parameters" not in rows.columns:
+        return names
+    texts = rows[f"{column}_parameters"].fillna("{}").astype(str)
+    known = pd.DataFrame({"name": names, "text": texts}).drop_duplicates()
+    labels: dict[tuple[str, str], str] = {}
+    for name, part in known.groupby("name"):
+        sets = [{k: v for k, v in json.loads(text).items() if k != "threat"} for text in part["text"]]
+        keys = list(dict.fromkeys(key for values in sets for key in values))
+        vary = [key for key in keys if len({json.dumps(values.get(key)) for values in sets}) > 1]
+        for text, values in zip(part["text"], sets, strict=True):
+            told = [f"{key}={values[key]}" for key in vary if key in values]
+            labels[(str(name), text)] = " ".join([str(name), *told])
+    return pd.Series([labels[key] for key in zip(names, texts, strict=True)], index=rows.index, dtype=object)
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per scenario, policy, method, attack, epsilon, victims, budget and count, columns `COLUMNS`.
+
+    rows: one a round, with the columns `ROW`; what else they have is used, see `complete`. Rates are shares of
+    rounds in [0, 1]; reward is the team's sum over a round; kills_std and reward_std are sample standard
+    deviations over rounds (NaN for one round); win_low, win_high: 95 % Wilson; reward_low, reward_high: 95 % t
+    interval of the mean. A draw is no win. Clean rounds (count 0) are stored once and stand here at count 0 of
+    every `GROUP` of their policy. Where nobody died in any round (pursuit) there is no winner: wins, draws and
+    kills are NaN.
     Raises ValueError if a column is missing or a line would mix opponents.
     """
     missing = [column for column in ROW if column not in rows.columns]
     if missing:
         raise ValueError(f"the rows have no column {', '.join(missing)}")
+    rows = complete(rows)
     lines = [
         dict(zip(LINE, key, strict=True)) | _summary(part)
         for key, part in with_clean_in_each_group(rows).groupby(LINE, sort=False)
@@ -90,7 +134,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_clean_in_each_group(rows: pd.DataFrame) -> pd.DataFrame:
-    """Repeat clean rounds, stored once, as count 0 of each (attack, epsilon) of their policy.
+    """Repeat clean rounds, stored once, as count 0 of each `GROUP` of their policy.
 
     A policy without an attacked round joins the groups of its scenario; without any, it stays at "none".
     """
@@ -101,9 +145,8 @@ def with_clean_in_each_group(rows: pd.DataFrame) -> pd.DataFrame:
     ):
         here = attacked[attacked["scenario"] == scenario]
         own = here[(here["policy"] == policy) & (here["method"] == method)]
-        groups = (here if own.empty else own)[["attack", "epsilon"]].drop_duplicates()
-        pairs = list(groups.itertuples(index=False, name=None)) or [("none", 0.0)]
-        parts += [clean.assign(attack=attack, epsilon=epsilon) for attack, epsilon in pairs]
+        ways = groups(here if own.empty else own) or [("none", 0.0, "random", 0)]
+        parts += [clean.assign(**dict(zip(GROUP, way, strict=True))) for way in ways]
     return pd.concat([part for part in parts if not part.empty] or [rows], ignore_index=True)
 
 
@@ -141,14 +184,20 @@ def _beside_paper(measured: pd.DataFrame) -> pd.DataFrame:
     both = measured.astype({"scenario": str, "method": str, "attacked_agents": int}).merge(
         theirs, on=key, how="left", validate="many_to_one"
     )
-    same = (both["attack"] == paper.ATTACK) & np.isclose(both["epsilon"].astype(float), paper.EPSILON)
-    both.loc[~(same | (both["attacked_agents"] == 0)), PAPER] = np.nan
+    both.loc[~(papers(both) | (both["attacked_agents"] == 0)), PAPER] = np.nan
     return both
+
+
+def papers(lines: pd.DataFrame) -> pd.Series:
+    """(lines,) bool: attacked as in the paper. Among PGDs of several steps it is the one with 10."""
+    named = lines["attack"].isin([paper.ATTACK, f"{paper.ATTACK} steps={paper.STEPS}"])
+    usual = (lines["victims"] == USUAL["victims"]) & (lines["budget"] == USUAL["budget"])
+    return named & usual & np.isclose(lines["epsilon"].astype(float), paper.EPSILON)
 
 
 def _ordered(lines: pd.DataFrame) -> pd.DataFrame:
     place = {method: index for index, method in enumerate(method_order(lines["method"]))}
-    order = ["scenario", "attack", "epsilon", "attacked_agents", "place", "policy"]
+    order = ["scenario", *GROUP, "attacked_agents", "place", "policy"]
     return lines.assign(place=lines["method"].map(place)).sort_values(order, ignore_index=True)
 
 
@@ -161,6 +210,8 @@ SHOWN = {
     "scenario": "scenario",
     "attack": "attack",
     "epsilon": "epsilon",
+    "victims": "victims",
+    "budget": "budget",
     "attacked": "attacked_agents",
     "method": "method",
     "policy": "policy",
@@ -179,7 +230,8 @@ SHOWN = {
 
 
 def _cells(line: dict[Any, Any]) -> Iterator[str]:
-    yield from (line["scenario"], line["attack"], f"{line['epsilon']:g}", str(line["attacked_agents"]))
+    yield from (line["scenario"], line["attack"], f"{line['epsilon']:g}", line["victims"])
+    yield from (str(line["budget"] or DASH), str(line["attacked_agents"]))
     yield from (label(line["method"]), line["policy"], str(line["rounds"]))
     yield within(line["win_rate"], line["win_low"], line["win_high"])
     yield number(line["paper_win_rate"])
@@ -190,6 +242,20 @@ def _cells(line: dict[Any, Any]) -> Iterator[str]:
     yield spread(line["paper_reward_mean"], line["paper_reward_std"])
     yield number(line["flip_rate"])
     yield number(line["steps_mean"], 0)
+
+
+def strength(lines: pd.DataFrame) -> pd.DataFrame:
+    """Mean reward, a row a (scenario, attacked_agents, method, policy), a column an `attack_label`.
+
+    lines: of `table`. What was not played is NaN.
+    """
+    attacked = lines[lines["attacked_agents"] > 0]
+    rows = ["scenario", "attacked_agents", "method", "policy"]
+    labels = [attack_label(*way) for way in attacked[GROUP].itertuples(index=False, name=None)]
+    cells = attacked.assign(label=labels)
+    wide = cells.pivot_table(values="reward_mean", index=rows, columns="label", sort=False)
+    names = [attack_label(*way) for way in groups(attacked)]
+    return wide[names].rename_axis(columns=None).reset_index()
 
 
 def number(value: float, digits: int = 2) -> str:
