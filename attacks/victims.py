@@ -54,7 +54,7 @@ class Scene:
     mean_actions: Tensor
     logits: Tensor
     states: Callable[[], Tensor]
-    places: Callable[[], tuple[Floats, Floats]]
+    places: Callable[[], tuple[Ints, Ints]]
     foe_round: Ints
     rngs: Sequence[np.random.Generator]
     rng: torch.Generator
@@ -73,8 +73,8 @@ class Scene:
         return mask
 
 
-Rehearse = Callable[["Victims", Ints], tuple[Floats, Bools]]
-"""Plays rounds of the given numbers (r,) with some victims: the team's rewards (r,), and which were swapped (r,)."""
+Rehearse = Callable[["TriedVictims", Ints], tuple[Floats, Bools]]
+"""Plays rounds of the given numbers (r,), each with its victims: the team's rewards (r,), which were swapped (r,)."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ class CriticalVictims(Victims):
         """See `Victims.every_step`."""
         return self.when == "step"
 
+    @torch.no_grad()
     def choose(self, scene: Scene) -> Bools:
         """See `Victims.choose`. Raises UserError for a policy without a critic."""
         q_values = getattr(scene.policy, "q_values", None)
@@ -208,12 +209,17 @@ class FixedVictims(Victims):
 
 
 @dataclass(frozen=True)
-class _Tried(Victims):
-    """Other victims in each round of a rehearsal: sets[r][side]."""
+class TriedVictims(Victims):
+    """Other victims in each round of a rehearsal: sets[r], as in `FixedVictims`."""
 
     sets: tuple[FixedVictims, ...]
 
+    def part(self, first: int, end: int) -> TriedVictims:
+        """Those of some of the rounds."""
+        return TriedVictims(self.sets[first:end])
+
     def choose(self, scene: Scene) -> Bools:
+        """See `Victims.choose`."""
         mask = scene.nobody()
         for r, side in enumerate(scene.swapped.astype(int)):
             mask[r, list(self.sets[r].agents[side])] = True
@@ -271,25 +277,24 @@ class WorstVictims(Victims):
             return FixedVictims((everyone, everyone))
         tries = self.rehearsals(count, size) // sum(trials)
         block = min(self.block, count)
-        found: list[list[int]] = [[], []]
-        left = [[range(i, min(i + block, size)) for i in range(0, size, block)] for _ in range(2)]
-        while len(found[0]) < count or len(found[1]) < count:
-            sets = [
-                FixedVictims((self._with(found[0], a, count), self._with(found[1], b, count)))
-                for a, b in zip(*left, strict=True)
-            ]
+        found: list[tuple[int, ...]] = [(), ()]
+        left = [list(range(0, size, block)) for _ in range(2)]
+        for _ in trials:
+
+            def more(side: int, start: int) -> tuple[int, ...]:
+                """With the next of the block, and of those behind it where the block is not whole."""
+                free = [i % size for i in range(start, start + size) if i % size not in found[side]]
+                return (*found[side], *free[:block])[:count]
+
+            sets = [FixedVictims((more(0, a), more(1, b))) for a, b in zip(*left, strict=True)]
             rewards, swapped = rehearse(
-                _Tried(tuple(s for s in sets for _ in range(tries))), np.tile(np.arange(tries), len(sets))
+                TriedVictims(tuple(s for s in sets for _ in range(tries))), np.tile(np.arange(tries), len(sets))
             )
             for side in range(2):
                 best = int(np.argmin(_means(rewards, swapped == bool(side), len(sets))))
-                found[side] = list(sets[best].agents[side])
+                found[side] = sets[best].agents[side]
                 left[side].pop(best)
         return FixedVictims((tuple(sorted(found[0])), tuple(sorted(found[1]))))
-
-    @staticmethod
-    def _with(found: list[int], block: range, count: int) -> tuple[int, ...]:
-        return (*found, *block)[:count]
 
 
 def _means(rewards: Floats, here: Bools, trials: int) -> Floats:

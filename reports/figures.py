@@ -126,7 +126,8 @@ def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
         [part for method in method_order(own["method"]) if len(part := own[own["method"] == method])]
         for _, own in lines.groupby("scenario")
     ]
-    with matplotlib.rc_context(_settings(colours)):
+    settings: Any = _settings(colours)
+    with matplotlib.rc_context(settings):
         figure, panels = _grid(pages)
         for panel, part in panels:
             _dress(panel, part, metric, label(part["method"].iloc[0]), teams, colours)

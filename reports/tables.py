@@ -87,7 +87,7 @@ def complete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: _variants(rows, name) for name in ("attack", "victims")})
 
 
-USUAL = {"victims": "random", "budget": 0}
+USUAL: dict[str, Any] = {"victims": "random", "budget": 0}
 
 
 def _variants(rows: pd.DataFrame, column: str) -> pd.Series:
@@ -146,7 +146,9 @@ def with_clean_in_each_group(rows: pd.DataFrame) -> pd.DataFrame:
         here = attacked[attacked["scenario"] == scenario]
         own = here[(here["policy"] == policy) & (here["method"] == method)]
         ways = groups(here if own.empty else own) or [("none", 0.0, "random", 0)]
-        parts += [clean.assign(**dict(zip(GROUP, way, strict=True))) for way in ways]
+        for way in ways:
+            named: dict[str, Any] = dict(zip(GROUP, way, strict=True))
+            parts.append(clean.assign(**named))
     return pd.concat([part for part in parts if not part.empty] or [rows], ignore_index=True)
 
 
@@ -192,7 +194,8 @@ def papers(lines: pd.DataFrame) -> pd.Series:
     """(lines,) bool: attacked as in the paper. Among PGDs of several steps it is the one with 10."""
     named = lines["attack"].isin([paper.ATTACK, f"{paper.ATTACK} steps={paper.STEPS}"])
     usual = (lines["victims"] == USUAL["victims"]) & (lines["budget"] == USUAL["budget"])
-    return named & usual & np.isclose(lines["epsilon"].astype(float), paper.EPSILON)
+    same: pd.Series = named & usual & np.isclose(lines["epsilon"].astype(float), paper.EPSILON)
+    return same
 
 
 def _ordered(lines: pd.DataFrame) -> pd.DataFrame:
