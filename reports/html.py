@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 
 from marlrobust.reports import figures
+from marlrobust.reports.checks import CHECKS
 from marlrobust.reports.tables import (
     DASH,
     GROUP,
@@ -73,6 +74,7 @@ def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) ->
         colours={label(method): colour for method, (colour, _) in styles.items()},
         stands=f"{100 * STANDS:.0f}",
         falls=f"{100 * FALLS:.0f}",
+        doubts=doubts(table),
         pictures=_pictures(rows, table),
         strengths=[strength_table(table, scenario) for scenario in _several(table)],
         tables=[full_table(table[table["scenario"] == name]) for name in table["scenario"].unique()],
@@ -127,6 +129,7 @@ def _fate(lines: pd.DataFrame, most: int, policy: str) -> dict[str, Any]:
         fate[f"{name}_win"] = DASH if line is None else within(line.win_rate, line.win_low, line.win_high)
         fate[f"{name}_reward"] = DASH if line is None else number(line.reward_mean, 1)
     fate["kept"] = fate["paper"] = None
+    fate["checks"] = "" if after is None else after.checks
     if before is not None and after is not None:
         fate["attack"] = attack_label(*after[GROUP])
         fate["kept"] = _kept(before.reward_mean, after.reward_mean)
@@ -198,6 +201,7 @@ def strength_table(table: pd.DataFrame, scenario: str) -> dict[str, Any]:
                     "text": number(line["reward_mean"], 1) if line else DASH,
                     "small": DASH if kept is None else f"{100 * kept:.0f} %",
                     "most": line is not None and len(at) > 1 and line["reward_mean"] == least,
+                    "checks": line["checks"] if line else "",
                     "interval": within(line["reward_mean"], line["reward_low"], line["reward_high"], 1) if line else "",
                 }
             )
@@ -210,7 +214,7 @@ def strength_table(table: pd.DataFrame, scenario: str) -> dict[str, Any]:
     return {"scenario": scenario, "heads": [attack_label(*way) for way in ways], "body": body}
 
 
-LETTERS = ("attack", "victims", "method", "policy")
+LETTERS = ("attack", "victims", "method", "policy", "checks")
 """Columns of words, not numbers."""
 
 
@@ -227,6 +231,27 @@ def _cell(line: dict[Any, Any], shown: dict[Any, Any], name: str) -> dict[str, A
         small = f"[{rest}"
     sort = "" if pd.isna(value) else value
     return {"text": text, "small": small, "sort": sort, "words": name in LETTERS, "paper": "paper" in name}
+
+
+def doubts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every check: its name, its sentence, and the lines on which it is raised, each policy and attack once."""
+    return [
+        {"name": name, "sentence": sentence, "places": _places(table[[name in c.split("; ") for c in table["checks"]]])}
+        for name, sentence in CHECKS.items()
+    ]
+
+
+def _places(lines: pd.DataFrame) -> list[str]:
+    """`battle, MFAC, PGD, ε = 0.075: 8, 16 attacked`."""
+    places = []
+    for _, part in lines.groupby(["scenario", "policy", "method", *GROUP], sort=False):
+        line = part.iloc[0]
+        who = (
+            label(line["method"]) if line["policy"] == line["method"] else f"{label(line['method'])} ({line['policy']})"
+        )
+        counts = ", ".join(map(str, part["attacked_agents"]))
+        places.append(f"{line['scenario']}, {who}, {attack_label(*line[GROUP])}: {counts} attacked")
+    return places
 
 
 def _pictures(rows: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from marlrobust.evaluation.statistics import mean_interval, wilson_interval
-from marlrobust.reports import paper
+from marlrobust.reports import checks, paper
 
 GROUP = ["attack", "epsilon", "victims", "budget"]
 """What agents are attacked with, and which, and for how long: what reports set beside each other."""
@@ -23,7 +23,7 @@ MEASURED = [
     *["reward_mean", "reward_std", "reward_low", "reward_high", "flip_rate", "steps_mean"],
 ]
 PAPER = ["paper_win_rate", "paper_kills_mean", "paper_kills_std", "paper_reward_mean", "paper_reward_std"]
-COLUMNS = [*LINE, *MEASURED, *PAPER]
+COLUMNS = [*LINE, *MEASURED, *PAPER, "checks"]
 
 ROW = [
     *["scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round"],
@@ -116,7 +116,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     deviations over rounds (NaN for one round); win_low, win_high: 95 % Wilson; reward_low, reward_high: 95 % t
     interval of the mean. A draw is no win. Clean rounds (count 0) are stored once and stand here at count 0 of
     every `GROUP` of their policy. Where nobody died in any round (pursuit) there is no winner: wins, draws and
-    kills are NaN.
+    kills are NaN. checks: the names of those raised (`checks.CHECKS`), joined by "; ".
     Raises ValueError if a column is missing or a line would mix opponents.
     """
     missing = [column for column in ROW if column not in rows.columns]
@@ -124,10 +124,12 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"the rows have no column {', '.join(missing)}")
     rows = complete(rows)
     lines = [
-        dict(zip(LINE, key, strict=True)) | _summary(part)
+        checks.Line(dict(zip(LINE, key, strict=True)), part)
         for key, part in with_clean_in_each_group(rows).groupby(LINE, sort=False)
     ]
-    measured = pd.DataFrame(lines, columns=[*LINE, *MEASURED])
+    doubts = ["; ".join(names) for names in checks.raised(lines)]
+    told = [line.about | _summary(line.rounds) | {"checks": doubt} for line, doubt in zip(lines, doubts, strict=True)]
+    measured = pd.DataFrame(told, columns=[*LINE, *MEASURED, "checks"])
     dead = ["win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std"]
     measured.loc[~measured["scenario"].isin(_decided(rows)), dead] = np.nan
     return _ordered(_beside_paper(measured))[COLUMNS]
@@ -228,6 +230,7 @@ SHOWN = {
     "reward (paper)": "paper_reward_mean",
     "flips": "flip_rate",
     "steps": "steps_mean",
+    "checks": "checks",
 }
 """Heading of `table1` to the column of `table` by which it sorts."""
 
@@ -245,6 +248,7 @@ def _cells(line: dict[Any, Any]) -> Iterator[str]:
     yield spread(line["paper_reward_mean"], line["paper_reward_std"])
     yield number(line["flip_rate"])
     yield number(line["steps_mean"], 0)
+    yield line["checks"] or DASH
 
 
 def strength(lines: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -19,12 +20,13 @@ from marlrobust.attacks.attack import ATTACKS, Attack, Threat
 from marlrobust.attacks.victims import VICTIMS, FixedVictims, TriedVictims, Victims
 from marlrobust.config import AttackSettings, GameSettings, SweepSettings, VictimsSettings
 from marlrobust.errors import UserError
+from marlrobust.evaluation import checks
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.games.game import Bools, Floats, Ints, Team
 from marlrobust.games.scenarios import make_game
 from marlrobust.policies.checkpoint import load_policy, versions
 from marlrobust.policies.runs import StoredPolicy
-from marlrobust.streams import stream
+from marlrobust.streams import stream, torch_stream
 
 CLEAN = AttackSettings(name="none")
 
@@ -172,10 +174,15 @@ def play(cell: Cell, on_end: Callable[[int], None] = lambda rounds: None) -> pd.
         rehearsed = chosen.rehearsals(cell.agents, team.size) if attack else 0
         if rehearsed:
             chosen = chosen.search(cell.agents, team.size, partial(_rehearse, cell, sides, how))
-        rounds = play_rounds(game, *sides, seed=cell.seed, victims=chosen, **how)
+        sample = checks.Sample(stream(cell.seed, "checks"))
+        rounds = play_rounds(game, *sides, seed=cell.seed, victims=chosen, **how, on_attack=sample.see)
+        probed = dict.fromkeys(checks.MEASURED, math.nan)
+        if attack:
+            rng = torch_stream(cell.seed, "checks", device=cell.device)
+            probed = checks.measure(sides[0], attack, sample.states, sample.mean_actions, rng)
     finally:
         torch.set_num_threads(threads)
-    known = {**_provenance(cell, team, attack), "search_rounds": rehearsed, "victims_found": _found(chosen)}
+    known = {**_provenance(cell, team, attack), **probed, "search_rounds": rehearsed, "victims_found": _found(chosen)}
     return pd.DataFrame([asdict(r) for r in rounds]).assign(**known)[COLUMNS]
 
 
@@ -208,6 +215,7 @@ COLUMNS = [
     "win", "draw", "kills", "losses", "reward", "steps", "flip_rate",
     "victims", "budget", "attacked_steps", "search_rounds",
     "policy_hash", "opponent_hash", "team_size", "swapped", "norm", "features", "greedy", "attack_parameters",
+    *checks.MEASURED,
     "victims_parameters", "victims_found", "train_seed", "train_rounds", "game", "versions",
 ]  # fmt: skip
 
