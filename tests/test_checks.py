@@ -45,7 +45,7 @@ class Planted:
 
 PLANTED = {
     "honest": Planted(),
-    "saturated": Planted(spoil=lambda logits: (logits * 1000).clamp(-50, 50)),
+    "saturated": Planted(spoil=lambda logits: (logits / 0.01).softmax(1).clamp(1e-6, 1 - 1e-6).log()),
     "quantised": Planted(blur=lambda states: (states * 2).round() / 2),
     "noisy": Planted(spoil=lambda logits: logits + 0.1 * torch.randn_like(logits)),
     "probabilities": Planted(spoil=lambda logits: logits.softmax(1)),
