@@ -13,29 +13,29 @@ from typing import Any, NamedTuple
 import matplotlib
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from marlrobust.evaluation.statistics import mean_interval
 from marlrobust.files import write_bytes
-from marlrobust.reports.tables import GROUP, attack_label, groups, label, method_order, papers, table
+from marlrobust.reports.tables import GROUP, attack_label, groups, label, method_order, over_trainings, papers, table
 
 
 class Metric(NamedTuple):
-    """What a figure shows: columns of `table`, the last two being the ends of the 95 % interval."""
+    """What a figure shows: a title, and columns of `over_trainings`, the mean and those that start with `name`."""
 
     title: str
     mean: str
-    low: str
-    high: str
+    name: str
 
 
 METRICS = {
-    "reward": Metric("Average total reward", "reward_mean", "reward_low", "reward_high"),
-    "win": Metric("Win rate", "win_rate", "win_low", "win_high"),
-    "kills": Metric("Average kills", "kills_mean", "kills_low", "kills_high"),
+    "reward": Metric("Average total reward", "reward_mean", "reward"),
+    "win": Metric("Win rate", "win_rate", "win"),
+    "kills": Metric("Average kills", "kills_mean", "kills"),
 }
 
 # Okabe and Ito's colours, told apart with every common colour blindness; the marker says it again.
@@ -82,28 +82,21 @@ def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = 
 
     rows: one a round; metric: "reward", "win" or "kills". A panel per attack (and epsilon, victims, budget) and
     scenario in which the metric means something; those of a scenario are beside each other and share an axis.
-    Rounds of several policies of a method are pooled.
+    Of a method with several training runs the mean of their means is shown, with a band for the 95 % interval over
+    runs: see `tables.over_trainings`.
     paper: draw Table 1 of the paper, thin and dashed, where attack and epsilon are the paper's.
     """
     if rows.empty:
         raise ValueError("no rows to draw")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    lines = _lines(rows)
+    lines = over_trainings(table(rows))
     known = lines[lines[METRICS[metric].mean].notna()]
     lines = lines if known.empty else known
     colours = DARK if dark else LIGHT
     settings: Any = _settings(colours)
     with matplotlib.rc_context(settings):
         return _draw(lines, METRICS[metric], _team_sizes(rows), paper, colours)
-
-
-def _lines(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table's lines with the policies of a method pooled, and the interval of the kills."""
-    lines = table(rows.assign(policy=rows["method"]))
-    kills = lines[["kills_mean", "kills_std", "rounds"]]
-    ends = [mean_interval(*line) for line in kills.itertuples(index=False)]
-    return lines.assign(kills_low=[low for low, _ in ends], kills_high=[high for _, high in ends])
 
 
 def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
@@ -117,7 +110,7 @@ def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
 def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
     """The attacks beside each other: a panel per scenario and method, a line per attack, of the mean reward."""
     colours = DARK if dark else LIGHT
-    lines = _lines(rows)
+    lines = over_trainings(table(rows))
     lines = lines[lines["attack"] != "none"]
     ways = groups(lines)
     styles = {attack_label(*way): ATTACKS[i % len(ATTACKS)] for i, way in enumerate(ways)}
@@ -133,7 +126,7 @@ def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
             _dress(panel, part, metric, label(part["method"].iloc[0]), teams, colours)
             named = part.assign(curve=[attack_label(*way) for way in part[GROUP].itertuples(index=False, name=None)])
             _curves(panel, named, metric, styles)
-        _legend(figure, styles, False, colours)
+        _legend(figure, styles, False, _banded(lines), colours)
     return figure
 
 
@@ -152,8 +145,12 @@ def _draw(lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: boo
             dashed = _paper_curves(panel, part, metric, methods) or dashed
         part = part.assign(place=part["method"].map({name: i for i, name in enumerate(methods)}))
         _curves(panel, part.sort_values("place").assign(curve=part["method"].map(label)), metric, styles)
-    _legend(figure, styles, dashed, colours)
+    _legend(figure, styles, dashed, _banded(lines), colours)
     return figure
+
+
+def _banded(lines: pd.DataFrame) -> bool:
+    return bool((lines["trainings"] > 1).any())
 
 
 def _grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
@@ -188,7 +185,11 @@ def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, t
         own = part[part["curve"] == name].sort_values("attacked_agents")
         x = own["attacked_agents"] + step * (index - (len(names) - 1) / 2)
         colour, marker = styles[name]
-        panel.vlines(x, own[metric.low], own[metric.high], color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+        low, high = own[f"{metric.name}_low"], own[f"{metric.name}_high"]
+        panel.vlines(x, low, high, color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+        if (own["trainings"] > 1).any():
+            band = own[f"{metric.name}_train_low"], own[f"{metric.name}_train_high"]
+            panel.fill_between(x, *band, color=colour, alpha=0.14, linewidth=0, zorder=1)
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "linewidth": 2}
         # Seaborn rims markers in white, whatever the page.
         look["markeredgecolor"] = panel.get_facecolor()
@@ -235,14 +236,20 @@ def _dress(
         panel.text(team - pad, 0.98, f"  whole team of {team}", transform=panel.get_xaxis_transform(), **note)
 
 
-def _legend(figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, colours: dict[str, str]) -> None:
+def _legend(
+    figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, banded: bool, colours: dict[str, str]
+) -> None:
     """One legend for all panels, below them."""
-    keys = [
+    keys: list[Artist] = [
         Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
         for name, (colour, marker) in styles.items()
     ]
     if dashed:
         keys.append(Line2D([], [], color=colours["faint"], label="paper, same colour", **DASHED))
+    if banded:
+        keys.append(
+            Patch(color=colours["faint"], alpha=0.3, linewidth=0, label="95 % over training runs; bars: over rounds")
+        )
     room = int(figure.get_figwidth() * 9)  # letters in a line, marks and gaps included
     columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
     columns = -(-len(keys) // -(-len(keys) // columns))  # lines of about one length

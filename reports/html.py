@@ -24,6 +24,7 @@ from marlrobust.reports.tables import (
     label,
     method_order,
     number,
+    over_trainings,
     table1,
     within,
 )
@@ -75,12 +76,13 @@ def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) ->
         stands=f"{100 * STANDS:.0f}",
         falls=f"{100 * FALLS:.0f}",
         doubts=doubts(table),
+        trainings=training_table(table),
         pictures=_pictures(rows, table),
         strengths=[strength_table(table, scenario) for scenario in _several(table)],
         tables=[full_table(table[table["scenario"] == name]) for name in table["scenario"].unique()],
         facts=_facts(rows, about),
         config=about.get("config", ""),
-        notes=[*about.get("notes", []), *_own_notes(table)],
+        notes=[*about.get("notes", []), *_own_notes(table), *_searches(rows)],
         policies=_grid(about.get("policies", [])),
         versions={str(key): _text(value) for key, value in about.get("versions", {}).items()},
     )
@@ -233,6 +235,24 @@ def _cell(line: dict[Any, Any], shown: dict[Any, Any], name: str) -> dict[str, A
     return {"text": text, "small": small, "sort": sort, "words": name in LETTERS, "paper": "paper" in name}
 
 
+def training_table(table: pd.DataFrame) -> dict[str, Any]:
+    """The methods that have several training runs: their means, with intervals over runs and over rounds."""
+    lines = over_trainings(table)
+    lines = lines[lines["trainings"] > 1]
+    won = bool(lines["win_rate"].notna().any())
+    body = []
+    for line in lines.to_dict("records"):
+        cells = [
+            within(line["reward_mean"], line[f"reward{by}_low"], line[f"reward{by}_high"], 1) for by in ("_train", "")
+        ]
+        if won:
+            cells += [within(line["win_rate"], line[f"win{by}_low"], line[f"win{by}_high"]) for by in ("_train", "")]
+        words = [line["scenario"], attack_label(*(line[name] for name in GROUP)), label(line["method"])]
+        body.append({"words": words, "numbers": [line["attacked_agents"], line["trainings"], *cells]})
+    what = [f"{name}, over {by}" for name in ("reward", "win rate")[: 1 + won] for by in ("runs", "rounds")]
+    return {"words": ["scenario", "attack", "method"], "numbers": ["attacked", "runs", *what], "body": body}
+
+
 def doubts(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Every check: its name, its sentence, and the lines on which it is raised, each policy and attack once."""
     return [
@@ -293,8 +313,33 @@ def _own_notes(table: pd.DataFrame) -> list[str]:
     silent = [name for name in table["scenario"].unique() if _no_winner(table, name)]
     if silent:
         notes.append(f"Nobody died in {', '.join(silent)}: there are no wins and no kills to show.")
-    if table.groupby(["scenario", "method"])["policy"].nunique().max() > 1:
-        notes.append("Where a method has several policies, the figures pool their rounds.")
+    trained = over_trainings(table)
+    runs = set(trained.loc[trained["trainings"] > 1, "method"])
+    if runs:
+        notes.append(
+            f"Figures show the mean of the training runs of {', '.join(map(label, method_order(list(runs))))}: "
+            "rounds of several runs are never pooled."
+        )
+    named = set(table.loc[~table["method"].isin(trained["method"]), "method"])
+    if named:
+        notes.append(
+            f"The policies of {', '.join(map(label, sorted(named)))} have equal or unknown training seeds: they are no "
+            "runs of one training, and figures show each by its name."
+        )
+    return notes
+
+
+def _searches(rows: pd.DataFrame) -> list[str]:
+    """What it cost to find the victims, where they were searched for."""
+    if "search_rounds" not in rows.columns:
+        return []
+    searched = rows[rows["search_rounds"] > 0]
+    notes = []
+    for name, part in searched.groupby("victims"):
+        many = ", ".join(map(str, sorted(part["search_rounds"].unique())))
+        notes.append(
+            f"Victims '{name}' were searched for in {many} rehearsed rounds a line, of other seeds than those shown."
+        )
     return notes
 
 

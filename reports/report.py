@@ -17,7 +17,11 @@ FIGURES = {"figure4": "reward", "win_rate": "win", "kills": "kills"}
 
 def file_count(rows: pd.DataFrame) -> int:
     """Files that a report of `rows` is made of."""
-    return 3 + 2 * len(FIGURES) + (3 if several_attacks(rows) else 0)
+    return 3 + 2 * len(FIGURES) + (3 if several_attacks(rows) else 0) + several_trainings(rows)
+
+
+def several_trainings(rows: pd.DataFrame) -> bool:
+    return bool((tables.over_trainings(tables.table(rows))["trainings"] > 1).any())
 
 
 def several_attacks(rows: pd.DataFrame) -> bool:
@@ -29,7 +33,8 @@ def write_report(
 ) -> dict[str, Path]:
     """Write rows.csv, table.csv, the three figures (.png and .svg) and report.html into `out`.
 
-    With several attacks: also strength.csv, a column an attack, and the figure `attacks`.
+    With several attacks: also strength.csv, a column an attack, and the figure `attacks`. With several training runs
+    of a method: also trainings.csv, `tables.over_trainings`.
 
     rows: one a round (`tables.ROW`, and what else is known); about: what was run, see `html.render`.
     wrote: called with the number of files written since it was called last, `file_count` in all. Each file is whole or
@@ -45,6 +50,9 @@ def write_report(
     ]
     if several := several_attacks(rows):
         written.append(write_bytes(out / "strength.csv", tables.strength(lines).to_csv(index=False).encode()))
+    trained = tables.over_trainings(lines)
+    if (trained["trainings"] > 1).any():
+        written.append(write_bytes(out / "trainings.csv", trained.to_csv(index=False).encode()))
     wrote(len(written))
     for name, metric in FIGURES.items():
         written += figures.save(figures.figure(rows, metric), out / name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marlrobust.evaluation.statistics import mean_interval, wilson_interval
+from marlrobust.evaluation.statistics import interval_of_mean, mean_interval, training_interval, wilson_interval
 from marlrobust.reports import checks, paper
 
 GROUP = ["attack", "epsilon", "victims", "budget"]
@@ -19,7 +19,8 @@ LINE = ["scenario", "policy", "method", *GROUP, "attacked_agents"]
 """What one line of the table is about."""
 
 MEASURED = [
-    *["rounds", "win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std"],
+    *["train_seed", "rounds", "win_rate", "win_low", "win_high", "draw_rate"],
+    *["kills_mean", "kills_std", "kills_low", "kills_high"],
     *["reward_mean", "reward_std", "reward_low", "reward_high", "flip_rate", "steps_mean"],
 ]
 PAPER = ["paper_win_rate", "paper_kills_mean", "paper_kills_std", "paper_reward_mean", "paper_reward_std"]
@@ -113,10 +114,11 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
     rows: one a round, with the columns `ROW`; what else they have is used, see `complete`. Rates are shares of
     rounds in [0, 1]; reward is the team's sum over a round; kills_std and reward_std are sample standard
-    deviations over rounds (NaN for one round); win_low, win_high: 95 % Wilson; reward_low, reward_high: 95 % t
-    interval of the mean. A draw is no win. Clean rounds (count 0) are stored once and stand here at count 0 of
-    every `GROUP` of their policy. Where nobody died in any round (pursuit) there is no winner: wins, draws and
-    kills are NaN. checks: the names of those raised (`checks.CHECKS`), joined by "; ".
+    deviations over rounds (NaN for one round); win_low, win_high: 95 % Wilson; those of reward and kills: 95 % t
+    interval of the mean. train_seed: of the policy, NaN where the rows do not say it. A draw is no win. Clean
+    rounds (count 0) are stored once and stand here at count 0 of every `GROUP` of their policy. Where nobody died
+    in any round (pursuit) there is no winner: wins, draws and kills are NaN. checks: the names of those raised
+    (`checks.CHECKS`), joined by "; ".
     Raises ValueError if a column is missing or a line would mix opponents.
     """
     missing = [column for column in ROW if column not in rows.columns]
@@ -130,7 +132,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     doubts = ["; ".join(names) for names in checks.raised(lines)]
     told = [line.about | _summary(line.rounds) | {"checks": doubt} for line, doubt in zip(lines, doubts, strict=True)]
     measured = pd.DataFrame(told, columns=[*LINE, *MEASURED, "checks"])
-    dead = ["win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std"]
+    dead = ["win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std", "kills_low", "kills_high"]
     measured.loc[~measured["scenario"].isin(_decided(rows)), dead] = np.nan
     return _ordered(_beside_paper(measured))[COLUMNS]
 
@@ -168,7 +170,9 @@ def _summary(part: pd.DataFrame) -> dict[str, Any]:
     win_low, win_high = wilson_interval(wins, n)
     kills, reward = part["kills"].astype(float), part["reward"].astype(float)
     reward_low, reward_high = mean_interval(reward.mean(), reward.std(), n)
-    numbers = [n, wins / n, win_low, win_high, draw.mean(), kills.mean(), kills.std()]
+    seed = part["train_seed"].iloc[0] if "train_seed" in part.columns else np.nan
+    numbers = [seed, n, wins / n, win_low, win_high, draw.mean()]
+    numbers += [kills.mean(), kills.std(), *mean_interval(kills.mean(), kills.std(), n)]
     numbers += [reward.mean(), reward.std(), reward_low, reward_high]
     numbers += [part["flip_rate"].astype(float).mean(), part["steps"].astype(float).mean()]
     return dict(zip(MEASURED, numbers, strict=True))
@@ -249,6 +253,41 @@ def _cells(line: dict[Any, Any]) -> Iterator[str]:
     yield number(line["flip_rate"])
     yield number(line["steps_mean"], 0)
     yield line["checks"] or DASH
+
+
+METRICS = {"win": "win_rate", "kills": "kills_mean", "reward": "reward_mean"}
+
+
+def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
+    """One line a method, from the lines of `table`: policies with different training seeds are its training runs.
+
+    trainings: how many; win_rate, kills_mean, reward_mean: the mean over the runs of each one's mean over rounds,
+    rounds of several runs are never pooled. win_low, win_high …: 95 % interval over rounds, of the mean of just these
+    runs; win_train_low, win_train_high …: over training runs (t interval of their means), NaN for one run. Policies
+    of a method whose seeds are equal, or not known, are no runs of one training: each is a method of its own here,
+    by its name.
+    """
+    key = ["scenario", "method"]
+    runs = lines.drop_duplicates([*key, "policy"]).groupby(key)
+    several = runs["policy"].nunique()
+    alike = several[(several > 1) & (runs["train_seed"].nunique() < several)].index
+    apart = pd.MultiIndex.from_frame(lines[key]).isin(alike)
+    named = lines.assign(method=lines["policy"].where(apart, lines["method"]))
+    told = []
+    for about, part in named.groupby(["scenario", "method", *GROUP, "attacked_agents"], sort=False):
+        line = dict(zip(["scenario", "method", *GROUP, "attacked_agents"], about, strict=True))
+        line |= {"trainings": len(part)} | {name: part[name].iloc[0] for name in PAPER}
+        for short, mean in METRICS.items():
+            means = part[mean].astype(float).tolist()
+            line[mean] = float(np.mean(means))
+            ends = interval_of_mean(means, part[f"{short}_low"].tolist(), part[f"{short}_high"].tolist())
+            line[f"{short}_low"], line[f"{short}_high"] = ends
+            low, high = training_interval(means)
+            if short == "win":
+                low, high = max(low, 0.0), min(high, 1.0)  # NaN stays
+            line[f"{short}_train_low"], line[f"{short}_train_high"] = low, high
+        told.append(line)
+    return pd.DataFrame(told)
 
 
 def strength(lines: pd.DataFrame) -> pd.DataFrame:

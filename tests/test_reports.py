@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 
 from marlrobust.files import write_bytes
 from marlrobust.reports import figures, html, paper, tables
@@ -172,6 +173,72 @@ def test_the_text_of_a_line() -> None:
     assert line["kills"] == "60.00 ± 0.00"
     assert line["kills (paper)"] == "61.80 ± 3.36"
     assert line["flips"] == DASH
+
+
+def runs_of(method: str, rewards: dict[str, list[float]], seeds: list[int]) -> list[dict[str, Any]]:
+    """Clean and attacked rounds of several policies of one method."""
+    return [
+        row(policy=policy, method=method, train_seed=seed, round=i, reward=r, win=i == 0, **cell)
+        for (policy, values), seed in zip(rewards.items(), seeds, strict=True)
+        for cell in ({}, {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8, "flip_rate": 0.5})
+        for i, r in enumerate(values)
+    ]
+
+
+THREE = {"a": [100.0, 102.0], "b": [120.0, 122.0], "c": [110.0, 112.0, 114.0, 112.0, 112.0, 112.0]}
+
+
+def test_each_training_run_counts_once_and_rounds_are_not_pooled() -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, [0, 1, 2]))
+    lines = tables.over_trainings(table(rows))
+    assert lines["trainings"].tolist() == [3, 3]
+    line = lines.iloc[1]
+    assert line.reward_mean == pytest.approx((101 + 121 + 112) / 3)  # pooled rounds would give 111.8
+    assert line.win_rate == pytest.approx((1 / 2 + 1 / 2 + 1 / 6) / 3)
+    # t(0.975, 2) = 4.302653; the sample deviation of 101, 121, 112 is 10.0167
+    half = 4.302653 * 10.01665 / 3**0.5
+    assert (line.reward_train_low, line.reward_train_high) == pytest.approx(
+        (line.reward_mean - half, line.reward_mean + half), rel=1e-5
+    )
+    assert line.reward_low > line.reward_train_low  # these rounds are alike, the runs are not
+    assert 0 <= line.win_train_low <= line.win_train_high <= 1
+    alone = tables.over_trainings(table(rows[rows["policy"] == "a"])).iloc[1]
+    own = table(rows[rows["policy"] == "a"]).iloc[1]
+    assert np.isnan(alone.reward_train_low)
+    assert (alone.reward_low, alone.reward_high, alone.win_low) == pytest.approx(
+        (own.reward_low, own.reward_high, own.win_low)
+    )
+
+
+@pytest.mark.parametrize("seeds", [[0, 0, 1], [float("nan")] * 3])
+def test_policies_of_one_seed_are_no_training_runs(seeds: list[Any]) -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, seeds) + runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
+    lines = tables.over_trainings(table(rows))
+    assert sorted(lines["method"].unique()) == ["a", "b", "c", "romfac"]
+    assert set(lines["trainings"]) == {1}
+    assert ours(figures.figure4(rows).axes[0]) == ["RoMFAC", "a", "b", "c"]
+    assert "no runs of one training" in html.render(rows, table(rows), {})
+
+
+def test_the_page_and_the_figure_say_which_interval_is_which(tmp_path: Path) -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, [0, 1, 2]) + runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
+    written = write_report(rows, tmp_path, {})
+    assert pd.read_csv(written["trainings.csv"])["trainings"].max() == 3
+    page = written["report.html"].read_text()
+    for words in ("Over training runs", "reward, over runs", "reward, over rounds", "each run counting once"):
+        assert words in page
+    figure = figures.figure4(rows)
+    bands = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PolyCollection)]
+    assert len(bands) == 1
+    assert "over training runs" in str([text.get_text() for text in figure.legends[0].texts])
+    one = rows[rows["policy"].isin(["a", "r"])]
+    assert "Over training runs" not in html.render(one, table(one), {})
+
+
+def test_the_cost_of_a_search_is_told() -> None:
+    cell = {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8}
+    rows = pd.DataFrame([row(victims="random", search_rounds=0), row(victims="worst", search_rounds=240, **cell)])
+    assert "Victims &#39;worst&#39; were searched for in 240 rehearsed rounds" in html.render(rows, table(rows), {})
 
 
 def test_opponents_are_not_averaged() -> None:
@@ -381,7 +448,8 @@ def test_a_report_is_nine_files_that_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "new" / "report").iterdir()) == sorted(written)
     several = write_report(synthetic(attacks=(("pgd", 0.075), ("fgsm", 0.075)), rounds=2), tmp_path / "several", {})
     assert set(several) - set(written) == {"strength.csv", "attacks.png", "attacks.svg"}
-    back = pd.read_csv(written["table.csv"])
+    back = pd.read_csv(written["table.csv"], dtype={"checks": str})
+    back["checks"] = back["checks"].fillna("")
     pd.testing.assert_frame_equal(back, table(rows), check_dtype=False)
     pd.testing.assert_frame_equal(table(pd.read_csv(written["rows.csv"])), table(rows), check_dtype=False)
 
