@@ -14,9 +14,9 @@ import pandas as pd
 from marlrobust.evaluation.statistics import mean_interval
 
 CHECKS = {
-    "zero gradients": "On more than 10 % of the attacked states the cross-entropy's gradient is zero, or the likeliest "
-    "action's probability is 1 in float32: an attack that follows this gradient is blind there, and the policy may "
-    "look robust without being so. Try the attacks margin and square.",
+    "zero gradients": "On more than 10 % of the attacked states the cross-entropy's gradient is zero, or below "
+    "1e-10 for a saturated softmax: an attack that follows this gradient is blind there, and the policy may look "
+    "robust without being so. Try the attacks margin and square.",
     "loss stays": "On more than 25 % of the attacked states the attack ended with no higher a loss than it found: it "
     "did not work as an ascent. Try other steps, restarts, or an attack with another loss.",
     "random logits": "Two forward passes on the same states differ: each gradient is that of another draw, and so is "
@@ -36,9 +36,9 @@ CHECKS = {
 of one number are pairs), and a difference counts beyond its 99 % t interval."""
 
 GRADIENT_FREE = {"random", "square"}
-FLIPPING = {"pgd", "fgsm", "apgd", "margin", "dlr"}
+FLIPPING = {"pgd", "fgsm", "mim", "margin", "apgd-ce", "apgd-dlr"}
 """Attacks that want other decisions: their flips can be compared."""
-GRADIENT = FLIPPING | {"mad", "critic", "targeted"}
+GRADIENT = FLIPPING | {"mad", "critic", "targeted", "learned"}
 
 # beyond which a share of the states is doubtful; of loss_rises, below which
 LIMITS = {"probe_zero_gradients": 0.1, "probe_loss_rises": 0.75, "probe_noise": 0.0, "probe_probabilities": 0.9}

@@ -159,7 +159,8 @@ def _grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.
         pages, shared = [[part for page in pages for part in page]], False
     else:
         shared = True
-    wide = min(WIDE, max(map(len, pages))) if shared else len(pages[0])
+    most = max(map(len, pages))
+    wide = -(-most // -(-most // WIDE)) if shared else most
     rows = [page[i : i + wide] for page in pages for i in range(0, len(page), wide)]
     page_of = [p for p, page in enumerate(pages) for _ in range(0, len(page), wide)]
     figure = Figure(figsize=(10.0 if wide < 3 else 4.4 * wide, 0.9 + 3.5 * len(rows)))

@@ -42,7 +42,7 @@ METHODS = {
 }
 """Method to the name the paper prints, in the paper's order."""
 
-ACRONYMS = {"fgsm", "pgd", "apgd", "dlr", "mad"}
+ACRONYMS = {"fgsm", "pgd", "mim", "apgd-ce", "apgd-dlr", "mad"}
 
 DASH = "\N{EN DASH}"
 
@@ -92,21 +92,25 @@ USUAL: dict[str, Any] = {"victims": "random", "budget": 0}
 
 
 def _variants(rows: pd.DataFrame, column: str) -> pd.Series:
-    """The names in `column`, with the parameters in which the rows of one name differ."""
+    """The names in `column`, with the parameters in which those of one name and policy differ."""
     names = rows[column].astype(str)
     if f"{column}_parameters" not in rows.columns:
         return names
     texts = rows[f"{column}_parameters"].fillna("{}").astype(str)
-    known = pd.DataFrame({"name": names, "text": texts}).drop_duplicates()
-    labels: dict[tuple[str, str], str] = {}
-    for name, part in known.groupby("name"):
-        sets = [{k: v for k, v in json.loads(text).items() if k != "threat"} for text in part["text"]]
-        keys = list(dict.fromkeys(key for values in sets for key in values))
-        vary = [key for key in keys if len({json.dumps(values.get(key)) for values in sets}) > 1]
-        for text, values in zip(part["text"], sets, strict=True):
-            told = [f"{key}={values[key]}" for key in vary if key in values]
-            labels[(str(name), text)] = " ".join([str(name), *told])
-    return pd.Series([labels[key] for key in zip(names, texts, strict=True)], index=rows.index, dtype=object)
+    known = rows[["scenario", "policy"]].assign(name=names, text=texts).drop_duplicates()
+    sets = {text: {k: v for k, v in json.loads(text).items() if k != "threat"} for text in known["text"]}
+    vary: dict[str, dict[str, None]] = {name: {} for name in known["name"]}
+    for (name, _, _), part in known.groupby(["name", "scenario", "policy"]):
+        own = [sets[text] for text in part["text"]]
+        for key in dict.fromkeys(key for values in own for key in values):
+            if len({json.dumps(values.get(key)) for values in own}) > 1:
+                vary[str(name)][key] = None
+
+    def named(name: str, text: str) -> str:
+        return " ".join([name, *(f"{key}={sets[text][key]}" for key in vary[name] if key in sets[text])])
+
+    labels = {pair: named(*pair) for pair in known[["name", "text"]].itertuples(index=False, name=None)}
+    return pd.Series([labels[pair] for pair in zip(names, texts, strict=True)], index=rows.index, dtype=object)
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:

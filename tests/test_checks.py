@@ -103,6 +103,7 @@ def test_the_measures_are_shares_and_say_nothing_of_nothing() -> None:
     states, means = torch.rand(9, 1217), torch.zeros(9, 21)
     told = measure(PLANTED["noisy"], attack, states, means, torch_stream(0, "checks"))
     assert told["probe_noise"] == 1
+    assert np.isnan(told["probe_zero_gradients"])  # noise follows none
     assert told["probe_states"] == 9
     assert np.isnan(told["probe_loss_rises"])
     assert (

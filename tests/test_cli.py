@@ -120,7 +120,7 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
     ("flags", "words"),
     [
         (["--attack", "pdg"], ["unknown attack 'pdg'", "did you mean 'pgd'"]),
-        (["--victims", "wurst"], ["unknown victims strategy 'wurst'", "did you mean 'worst'", "list victims"]),
+        (["--victims", "wurst"], ["unknown victims 'wurst'", "did you mean 'worst'", "list victims"]),
         (["--victims", "worst:blocks=2"], ["victims 'worst' has no parameter 'blocks'", "block, search_rounds"]),
         (["--victims", "worst:block"], ["--victims takes NAME:PARAMETER=VALUE"]),
         (["--victims", "critical:when=never"], ["when='step' or when='start'"]),

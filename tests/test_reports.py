@@ -305,6 +305,9 @@ def test_attacks_of_one_name_are_told_apart_by_their_parameters() -> None:
     assert ours_and_theirs.notna().to_dict() == {"pgd steps=10": True, "pgd steps=50": False}
     alone = table(rows.iloc[1:])
     assert alone["attack"].unique().tolist() == ["pgd"]
+    # what an attack has of its policy is no other attack
+    own = pd.DataFrame([row(**cell, policy=p, attack_parameters=f'{{"hash": "{p}"}}') for p in "ab"])
+    assert table(own)["attack"].unique().tolist() == ["pgd"]
 
 
 def test_victims_and_budgets_are_lines_of_their_own() -> None:

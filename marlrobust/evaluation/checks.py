@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
-from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.gradient import PGD, GradientAttack
 from marlrobust.policies.networks import Policy
 
 MEASURED = ["probe_states", "probe_noise", "probe_probabilities", "probe_zero_gradients", "probe_loss_rises"]
@@ -57,9 +57,9 @@ def measure(
     """Shares of the clean `states` (m, d), in [0, 1]; NaN where there are none, and where the attack has no such thing.
 
     probe_states: m; probe_noise: two forward passes differ; probe_probabilities: the outputs are not below zero
-    and sum to one; probe_zero_gradients: the gradient of the cross-entropy to the likeliest action is zero in
-    every feature, or that action's probability is 1 in float32, so that it tells the own logit nothing;
-    probe_loss_rises: PGD (FGSM is one) ends with a higher cross-entropy than it found.
+    and sum to one; probe_zero_gradients: the gradient of the cross-entropy to the likeliest action is zero, or so
+    saturated that it is below 1e-10, in every feature (gradient attacks alone); probe_loss_rises: PGD (FGSM is
+    one) ends with a higher cross-entropy than it found.
     """
     m = len(states)
     if m == 0:
@@ -70,16 +70,17 @@ def measure(
     noise = ((logits - again).abs() > 1e-5 * (1 + logits.abs())).any(1)
     probabilities = (logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < 1e-3)
     actions = logits.argmax(1)
-    zero = (_gradient(policy, states, mean_actions, actions) == 0).all(1) | (logits.softmax(1).amax(1) == 1)
-    rises = math.nan
+    zero = rises = math.nan
+    if isinstance(attack, GradientAttack):
+        zero = float((_gradient(policy, states, mean_actions, actions).abs() < 1e-10).all(1).float().mean())
     if isinstance(attack, PGD):
         attacked = attack.perturb(policy, states, mean_actions, rng)
         with torch.no_grad():
             before, after = (F.cross_entropy(x, actions, reduction="none")
                              for x in (logits, policy.logits(attacked, mean_actions)))  # fmt: skip
         rises = float((after > before).float().mean())
-    shares = [float(share.float().mean()) for share in (noise, probabilities, zero)]
-    return dict(zip(MEASURED, [float(m), *shares, rises], strict=True))
+    shares = [float(share.float().mean()) for share in (noise, probabilities)]
+    return dict(zip(MEASURED, [float(m), *shares, zero, rises], strict=True))
 
 
 def _gradient(policy: Policy, states: Tensor, mean_actions: Tensor, actions: Tensor) -> Tensor:
