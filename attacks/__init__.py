@@ -5,12 +5,14 @@ if __name__ == "attacks":
 
 from marlrobust.attacks import auto, gradient, learned, momentum, random, square, values, wrappers
 from marlrobust.attacks.attack import ATTACKS, Attack, Threat
-from marlrobust.attacks.victims import draw_victims
+from marlrobust.attacks.victims import VICTIMS, Victims, draw_victims
 
 __all__ = [
     "ATTACKS",
+    "VICTIMS",
     "Attack",
     "Threat",
+    "Victims",
     "auto",
     "draw_victims",
     "gradient",

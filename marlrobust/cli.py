@@ -77,14 +77,14 @@ def _numbers(text: str, kind: Callable[[str], Any], message: str) -> list[Any]:
         raise click.BadParameter(f"{message}; not '{text}'") from None
 
 
-def _attack(text: str) -> dict[str, Any]:
-    """`pgd:steps=20,start=uniform` as attack settings."""
+def _attack(text: str, option: str = "--attack") -> dict[str, Any]:
+    """`pgd:steps=20,start=uniform` as attack settings; victims are given alike."""
     name, _, tail = text.partition(":")
     parameters = {}
     for part in filter(None, tail.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise click.BadParameter(f"--attack takes NAME:PARAMETER=VALUE,…; not '{text}'")
+            raise click.BadParameter(f"{option} takes NAME:PARAMETER=VALUE,…; not '{text}'")
         parameters[key] = yaml.safe_load(value)
     return {"name": name, "parameters": parameters}
 
@@ -261,6 +261,12 @@ def _stop_on_signal(again: str) -> Callable[[], bool]:
 @click.option("--norm", type=click.Choice(["l_inf", "l_2"]), help="Of the radius.  [default: l_inf]")
 @click.option("--agents", callback=_counts, help="Counts of attacked agents.  [default: 0,8,16,32,48,64]")
 @click.option(
+    "--victims",
+    multiple=True,
+    help="How they are chosen: NAME or NAME:PARAMETER=VALUE; may be repeated.  [default: random]",
+)
+@click.option("--budget", type=click.IntRange(1), help="Attacked steps a round, at most.  [default: all]")
+@click.option(
     "--features",
     type=click.Choice(["all", "view", "features"]),
     help="What of a state may be perturbed.  [default: all]",
@@ -280,6 +286,8 @@ def attack(config_file: Path | None, runs: Path, out: Path | None, **flags: Any)
     marlrobust attack                                         # every policy under runs/
     marlrobust attack --eps 0.075 --agents 0,8,16,32,48,64
     marlrobust attack --policy romfac --attack pgd:steps=50,restarts=3 --attack fgsm --attack random
+    marlrobust attack --agents 0,8 --victims random --victims critical --victims worst
+    marlrobust attack --attack timed --budget 40
 
     An interrupted sweep goes on where it stopped when the same command is run again.
     """
@@ -287,6 +295,7 @@ def attack(config_file: Path | None, runs: Path, out: Path | None, **flags: Any)
 
     flags["policies"] = flags["policies"] or None
     flags["attacks"] = [_attack(text) for text in flags["attacks"]] or None
+    flags["victims"] = [_attack(text, "--victims") for text in flags["victims"]] or None
     given = config.load(config_file) if config_file else {}
     default = {"workers": os.cpu_count() or 1}
     settings = config.resolve(config.SweepSettings, default, given, _given(**flags))
@@ -305,10 +314,10 @@ def _note(sentence: str) -> None:
 
 def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
     from marlrobust.progress import Progress
-    from marlrobust.reports.report import FILES, write_report
+    from marlrobust.reports.report import file_count, write_report
     from marlrobust.reports.tables import table, table1
 
-    with Progress(FILES, "files", "report") as progress:
+    with Progress(file_count(rows), "files", "report") as progress:
         written = write_report(rows, folder, about, progress.advance)
     click.echo(table1(table(rows)).to_string(index=False))
     for path in written.values():
@@ -396,10 +405,10 @@ def report(folder: Path, page: Path | None) -> None:
 
 
 @main.command("list", cls=Command)
-@click.argument("what", type=click.Choice(["methods", "attacks", "scenarios", "policies"]))
+@click.argument("what", type=click.Choice(["methods", "attacks", "victims", "scenarios", "policies"]))
 @RUNS
 def list_(what: str, runs: Path) -> None:
-    """Show the methods, attacks, scenarios or policies that there are.
+    """Show the methods, attacks, victims strategies, scenarios or policies that there are.
 
     \b
     marlrobust list attacks
@@ -415,6 +424,10 @@ def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
         from marlrobust.attacks import ATTACKS
 
         return [(name, kind.summary) for name, kind in ATTACKS.items()]
+    if what == "victims":
+        from marlrobust.attacks import VICTIMS
+
+        return [(name, strategy.summary) for name, strategy in VICTIMS.items()]
     if what == "scenarios":
         from marlrobust.games.scenarios import SCENARIOS as games
 

@@ -137,6 +137,13 @@ class AttackSettings(Settings):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
+class VictimsSettings(Settings):
+    """How the attacked agents are chosen: a strategy's name and its own parameters."""
+
+    name: str = "random"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class SweepSettings(Settings):
     """The grid of an evaluation: policies x attacks x epsilons x counts, each cell a batch of rounds."""
 
@@ -148,6 +155,8 @@ class SweepSettings(Settings):
     norm: Literal["l_inf", "l_2"] = "l_inf"
     epsilons: tuple[float, ...] = (0.075,)
     agents: tuple[int, ...] = (0, 8, 16, 32, 48, 64)
+    victims: tuple[VictimsSettings, ...] = (VictimsSettings(),)
+    budget: int | None = Field(None, ge=1)  # attacked steps of a round, at most; None: no limit
     features: Literal["all", "view", "features"] = "all"
     greedy: bool = False
     rounds: int = Field(50, ge=1)

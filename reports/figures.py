@@ -1,4 +1,4 @@
-"""Figure 4 of the paper, and the same for win rate and kills: a curve per method over attacked agents.
+"""Figure 4 of the paper, the same for win rate and kills, and the attacks beside each other.
 
 The numbers are those of `tables.table`. Figures are plain `Figure` objects: neither pyplot's state nor
 matplotlib's settings outlive a call.
@@ -11,33 +11,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from marlrobust.evaluation.statistics import mean_interval
 from marlrobust.files import write_bytes
-from marlrobust.reports import paper as published
-from marlrobust.reports.tables import attack_label, label, method_order, table
+from marlrobust.reports.tables import GROUP, attack_label, groups, label, method_order, over_trainings, papers, table
 
 
 class Metric(NamedTuple):
-    """What a figure shows: columns of `table`, the last two being the ends of the 95 % interval."""
+    """What a figure shows: a title, and columns of `over_trainings`, the mean and those that start with `name`."""
 
     title: str
     mean: str
-    low: str
-    high: str
+    name: str
 
 
 METRICS = {
-    "reward": Metric("Average total reward", "reward_mean", "reward_low", "reward_high"),
-    "win": Metric("Win rate", "win_rate", "win_low", "win_high"),
-    "kills": Metric("Average kills", "kills_mean", "kills_low", "kills_high"),
+    "reward": Metric("Average total reward", "reward_mean", "reward"),
+    "win": Metric("Win rate", "win_rate", "win"),
+    "kills": Metric("Average kills", "kills_mean", "kills"),
 }
 
 # Okabe and Ito's colours, told apart with every common colour blindness; the marker says it again.
@@ -50,6 +48,15 @@ STYLES = {
     "a2c": ("#7F7F7F", "X"),
 }
 OTHERS = [("#009E73", "P"), ("#999933", "h"), ("#AA4499", "<"), ("#882255", ">"), ("#44AA99", "p")]
+
+# Tol's bright colours, none of which is a method's.
+ATTACKS = [
+    *[("#4477AA", "o"), ("#EE6677", "s"), ("#228833", "^"), ("#CCBB44", "D")],
+    *[("#AA3377", "v"), ("#66CCEE", "P"), ("#999999", "X"), ("#B5651D", "h")],
+]
+
+WIDE = 3
+"""Panels beside each other, at most."""
 
 LIGHT = {"ink": "#1f2430", "faint": "#5c6370", "grid": "#e4e7ec", "face": "#ffffff", "shade": "#f2f4f7"}
 DARK = {"ink": "#e6e8ec", "faint": "#a3a9b5", "grid": "#343a45", "face": "#1b1f27", "shade": "#232833"}
@@ -73,29 +80,23 @@ def figure4(rows: pd.DataFrame, *, paper: bool = True, dark: bool = False) -> Fi
 def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = False) -> Figure:
     """One line per method over attacked agents, with 95 % intervals over rounds.
 
-    rows: one a round; metric: "reward", "win" or "kills". A column of panels per scenario in which the metric
-    means something, a row per (attack, epsilon). Rounds of several policies of a method are pooled.
+    rows: one a round; metric: "reward", "win" or "kills". A panel per attack (and epsilon, victims, budget) and
+    scenario in which the metric means something; those of a scenario are beside each other and share an axis.
+    Of a method with several training runs the mean of their means is shown, with a band for the 95 % interval over
+    runs: see `tables.over_trainings`.
     paper: draw Table 1 of the paper, thin and dashed, where attack and epsilon are the paper's.
     """
     if rows.empty:
         raise ValueError("no rows to draw")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    lines = _lines(rows)
+    lines = over_trainings(table(rows))
     known = lines[lines[METRICS[metric].mean].notna()]
     lines = lines if known.empty else known
     colours = DARK if dark else LIGHT
     settings: Any = _settings(colours)
     with matplotlib.rc_context(settings):
         return _draw(lines, METRICS[metric], _team_sizes(rows), paper, colours)
-
-
-def _lines(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table's lines with the policies of a method pooled, and the interval of the kills."""
-    lines = table(rows.assign(policy=rows["method"]))
-    kills = lines[["kills_mean", "kills_std", "rounds"]]
-    ends = [mean_interval(*line) for line in kills.itertuples(index=False)]
-    return lines.assign(kills_low=[low for low, _ in ends], kills_high=[high for _, high in ends])
 
 
 def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
@@ -106,52 +107,100 @@ def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
     return {str(scenario): int(size) for scenario, size in sizes.items()}
 
 
-def _draw(lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: bool, colours: dict[str, str]) -> Figure:
-    scenarios = sorted(lines["scenario"].unique())
-    groups = list(lines[["attack", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
-    groups.sort()
-    figure = Figure(figsize=(10.0 if len(scenarios) < 3 else 4.4 * len(scenarios), 0.9 + 3.5 * len(groups)))
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
-    panels = figure.subplots(len(groups), len(scenarios), squeeze=False, sharey="col")
-    styles = method_style(list(lines["method"].unique()))
-    dashed = False
-    for row, (attack, epsilon) in enumerate(groups):
-        for column, scenario in enumerate(scenarios):
-            panel = panels[row, column]
-            group = lines[(lines["attack"] == attack) & (lines["epsilon"] == epsilon)]
-            part = group[group["scenario"] == scenario]
-            if part.empty:
-                panel.set_axis_off()
-                continue
-            _dress(panel, part, metric, teams.get(scenario), colours)
-            if paper:
-                dashed = _paper_curves(panel, part, metric, styles) or dashed
-            _curves(panel, part, metric, styles)
-    _legend(figure, styles, dashed, colours)
+def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
+    """The attacks beside each other: a panel per scenario and method, a line per attack, of the mean reward."""
+    colours = DARK if dark else LIGHT
+    lines = over_trainings(table(rows))
+    lines = lines[lines["attack"] != "none"]
+    ways = groups(lines)
+    styles = {attack_label(*way): ATTACKS[i % len(ATTACKS)] for i, way in enumerate(ways)}
+    metric, teams = METRICS["reward"], _team_sizes(rows)
+    pages = [
+        [part for method in method_order(own["method"]) if len(part := own[own["method"] == method])]
+        for _, own in lines.groupby("scenario")
+    ]
+    settings: Any = _settings(colours)
+    with matplotlib.rc_context(settings):
+        figure, panels = _grid(pages)
+        for panel, part in panels:
+            _dress(panel, part, metric, label(part["method"].iloc[0]), teams, colours)
+            named = part.assign(curve=[attack_label(*way) for way in part[GROUP].itertuples(index=False, name=None)])
+            _curves(panel, named, metric, styles)
+        _legend(figure, styles, False, _banded(lines), colours)
     return figure
 
 
+def _draw(lines: pd.DataFrame, metric: Metric, teams: dict[str, int], paper: bool, colours: dict[str, str]) -> Figure:
+    pages = [
+        [own[(own[GROUP] == list(way)).all(axis=1)] for way in groups(own)] for _, own in lines.groupby("scenario")
+    ]
+    methods = method_style(list(lines["method"].unique()))
+    styles = {label(method): style for method, style in methods.items()}
+    figure, panels = _grid(pages)
+    dashed = False
+    for panel, part in panels:
+        way = groups(part)[0]
+        _dress(panel, part, metric, attack_label(*way), teams, colours)
+        if paper:
+            dashed = _paper_curves(panel, part, metric, methods) or dashed
+        part = part.assign(place=part["method"].map({name: i for i, name in enumerate(methods)}))
+        _curves(panel, part.sort_values("place").assign(curve=part["method"].map(label)), metric, styles)
+    _legend(figure, styles, dashed, _banded(lines), colours)
+    return figure
+
+
+def _banded(lines: pd.DataFrame) -> bool:
+    return bool((lines["trainings"] > 1).any())
+
+
+def _grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure, and a panel for each part of each page. Pages are below each other, unless each has one part."""
+    if all(len(page) == 1 for page in pages):
+        pages, shared = [[part for page in pages for part in page]], False
+    else:
+        shared = True
+    most = max(map(len, pages))
+    wide = -(-most // -(-most // WIDE)) if shared else most
+    rows = [page[i : i + wide] for page in pages for i in range(0, len(page), wide)]
+    page_of = [p for p, page in enumerate(pages) for _ in range(0, len(page), wide)]
+    figure = Figure(figsize=(10.0 if wide < 3 else 4.4 * wide, 0.9 + 3.5 * len(rows)))
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    first: dict[int, Axes] = {}
+    panels = []
+    cells = figure.add_gridspec(len(rows), wide)
+    for row, parts in enumerate(rows):
+        for column, part in enumerate(parts):
+            panel = figure.add_subplot(cells[row, column], sharey=first.get(page_of[row]))
+            if shared:
+                first.setdefault(page_of[row], panel)
+            panels.append((panel, part))
+    return figure, panels
+
+
 def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> None:
-    """Our lines and their intervals, a little beside each other so that no interval hides another."""
-    methods = method_order(part["method"])
+    """A line for each `curve` of `part`; the intervals a little beside each other, so that none hides another."""
+    names = list(part["curve"].unique())
     step = max(float(part["attacked_agents"].max()), 1.0) / 90
-    for index, method in enumerate(methods):
-        own = part[part["method"] == method].sort_values("attacked_agents")
-        x = own["attacked_agents"] + step * (index - (len(methods) - 1) / 2)
-        colour, marker = styles[method]
-        panel.vlines(x, own[metric.low], own[metric.high], color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+    for index, name in enumerate(names):
+        own = part[part["curve"] == name].sort_values("attacked_agents")
+        x = own["attacked_agents"] + step * (index - (len(names) - 1) / 2)
+        colour, marker = styles[name]
+        low, high = own[f"{metric.name}_low"], own[f"{metric.name}_high"]
+        panel.vlines(x, low, high, color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+        if (own["trainings"] > 1).any():
+            band = own[f"{metric.name}_train_low"], own[f"{metric.name}_train_high"]
+            panel.fill_between(x, *band, color=colour, alpha=0.14, linewidth=0, zorder=1)
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "linewidth": 2}
         # Seaborn rims markers in white, whatever the page.
         look["markeredgecolor"] = panel.get_facecolor()
-        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=label(method), legend=False, zorder=3, **look)
+        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=name, legend=False, zorder=3, **look)
 
 
 def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> bool:
     """The paper's lines for the methods of this panel; False if it has none. A gap stays a gap."""
-    attack, epsilon = part["attack"].iloc[0], float(part["epsilon"].iloc[0])
     column = f"paper_{metric.mean}"
-    if attack != published.ATTACK or not np.isclose(epsilon, published.EPSILON) or part[column].isna().all():
+    if not papers(part).all() or part[column].isna().all():
         return False
     for method in method_order(part["method"]):
         own = part[part["method"] == method].sort_values("attacked_agents")
@@ -161,11 +210,14 @@ def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[
     return True
 
 
-def _dress(panel: Axes, part: pd.DataFrame, metric: Metric, team: int | None, colours: dict[str, str]) -> None:
+def _dress(
+    panel: Axes, part: pd.DataFrame, metric: Metric, title: str, teams: dict[str, int], colours: dict[str, str]
+) -> None:
     """Titles, axes and the shade where a count means the whole team."""
-    scenario, attack, epsilon = part[["scenario", "attack", "epsilon"]].iloc[0]
+    scenario = str(part["scenario"].iloc[0])
+    team = teams.get(scenario)
     panel.set_title(scenario.capitalize(), loc="left", fontweight="bold")
-    panel.set_title(attack_label(attack, epsilon), loc="right", fontsize=10, color=colours["faint"])
+    panel.set_title(title, loc="right", fontsize=10, color=colours["faint"])
     panel.set(xlabel="Attacked agents", ylabel=metric.title)
     counts = sorted(part["attacked_agents"].unique())
     panel.set_xticks(counts)
@@ -185,15 +237,23 @@ def _dress(panel: Axes, part: pd.DataFrame, metric: Metric, team: int | None, co
         panel.text(team - pad, 0.98, f"  whole team of {team}", transform=panel.get_xaxis_transform(), **note)
 
 
-def _legend(figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, colours: dict[str, str]) -> None:
+def _legend(
+    figure: Figure, styles: dict[str, tuple[str, str]], dashed: bool, banded: bool, colours: dict[str, str]
+) -> None:
     """One legend for all panels, below them."""
-    keys = [
-        Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=label(method))
-        for method, (colour, marker) in styles.items()
+    keys: list[Artist] = [
+        Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
+        for name, (colour, marker) in styles.items()
     ]
     if dashed:
         keys.append(Line2D([], [], color=colours["faint"], label="paper, same colour", **DASHED))
-    columns = len(keys) if len(keys) < 8 else (len(keys) + 1) // 2
+    if banded:
+        keys.append(
+            Patch(color=colours["faint"], alpha=0.3, linewidth=0, label="95 % over training runs; bars: over rounds")
+        )
+    room = int(figure.get_figwidth() * 9)  # letters in a line, marks and gaps included
+    columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
+    columns = -(-len(keys) // -(-len(keys) // columns))  # lines of about one length
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import jinja2
 import pandas as pd
 
 from marlrobust.reports import figures
+from marlrobust.reports.checks import CHECKS
 from marlrobust.reports.tables import (
     DASH,
+    GROUP,
     METHODS,
     SHOWN,
+    USUAL,
     attack_label,
+    groups,
     label,
     method_order,
     number,
+    over_trainings,
     table1,
     within,
 )
@@ -69,11 +75,14 @@ def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) ->
         colours={label(method): colour for method, (colour, _) in styles.items()},
         stands=f"{100 * STANDS:.0f}",
         falls=f"{100 * FALLS:.0f}",
+        doubts=doubts(table),
+        trainings=training_table(table),
         pictures=_pictures(rows, table),
+        strengths=[strength_table(table, scenario) for scenario in _several(table)],
         tables=[full_table(table[table["scenario"] == name]) for name in table["scenario"].unique()],
         facts=_facts(rows, about),
         config=about.get("config", ""),
-        notes=[*about.get("notes", []), *_own_notes(table)],
+        notes=[*about.get("notes", []), *_own_notes(table), *_searches(rows)],
         policies=_grid(about.get("policies", [])),
         versions={str(key): _text(value) for key, value in about.get("versions", {}).items()},
     )
@@ -82,7 +91,7 @@ def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) ->
 def summary(table: pd.DataFrame) -> str:
     """One sentence: what was measured."""
     counts = table["attacked_agents"]
-    attacks = [attack_label(*pair) for pair in _groups(table[table["attack"] != "none"])]
+    attacks = [attack_label(*pair) for pair in groups(table[table["attack"] != "none"])]
     methods = ", ".join(map(label, method_order(table["method"])))
     what = f"{methods} in {' and '.join(table['scenario'].unique())}, {_rounds(table)} a line"
     if not attacks:
@@ -103,7 +112,7 @@ def headline(rows: pd.DataFrame, table: pd.DataFrame, scenario: str) -> dict[str
         "heading": f"all {team} attacked" if whole else f"{most} attacked" if most else "not attacked",
         "attacked": most > 0,
         "wins": bool(lines["win_rate"].notna().any()),
-        "name_attack": len(_groups(lines)) > 1,
+        "name_attack": len(groups(lines)) > 1,
         "lines": [
             _fate(lines[lines["policy"] == policy], most, policy if several else "")
             for policy in lines["policy"].unique()
@@ -122,8 +131,9 @@ def _fate(lines: pd.DataFrame, most: int, policy: str) -> dict[str, Any]:
         fate[f"{name}_win"] = DASH if line is None else within(line.win_rate, line.win_low, line.win_high)
         fate[f"{name}_reward"] = DASH if line is None else number(line.reward_mean, 1)
     fate["kept"] = fate["paper"] = None
+    fate["checks"] = "" if after is None else after.checks
     if before is not None and after is not None:
-        fate["attack"] = attack_label(after.attack, after.epsilon)
+        fate["attack"] = attack_label(*after[GROUP])
         fate["kept"] = _kept(before.reward_mean, after.reward_mean)
         fate["paper"] = _kept(before.paper_reward_mean, after.paper_reward_mean)
     return fate | {"verdict": _verdict(fate["kept"])}
@@ -147,27 +157,66 @@ def full_table(lines: pd.DataFrame) -> dict[str, Any]:
     if lines["policy"].nunique() == lines["method"].nunique():
         said.remove("policy")
     caption = lines["scenario"].iloc[0]
-    if len(_groups(lines)) == 1:
-        said = [name for name in said if name not in ("attack", "epsilon")]
-        caption += f": {attack_label(*_groups(lines)[0])}"
+    ways = groups(lines)
+    if len(ways) == 1:
+        caption += f": {attack_label(*ways[0])}"
+    alike = [name for name in GROUP if lines[name].nunique() == 1 and (len(ways) == 1 or name in ("victims", "budget"))]
+    if len(ways) > 1:  # what all lines share, and is not as usual, is said once
+        caption += "".join(f", {name} {lines[name].iloc[0]}" for name in alike if lines[name].iloc[0] != USUAL[name])
+    said = [name for name in said if name not in alike]
     if lines["rounds"].nunique() == 1:
         said.remove("rounds")
         caption += f", {_rounds(lines)} a line"
     body = []
     before = None
     for line, shown in zip(lines.to_dict("records"), text.to_dict("records"), strict=True):
-        group = (line["attack"], line["epsilon"], line["attacked_agents"])
+        group = [line[name] for name in (*GROUP, "attacked_agents")]
         body.append({"first": group != before, "cells": [_cell(line, shown, name) for name in said]})
         before = group
     return {"caption": caption, "columns": [(name, name in LETTERS) for name in said], "body": body}
 
 
-def _groups(lines: pd.DataFrame) -> list[tuple[str, float]]:
-    """The (attack, epsilon) pairs, each once."""
-    return list(lines[["attack", "epsilon"]].drop_duplicates().itertuples(index=False, name=None))
+def _several(table: pd.DataFrame) -> list[str]:
+    """The scenarios in which several attacks can be set beside each other."""
+    attacked = table[table["attacked_agents"] > 0]
+    return [name for name in attacked["scenario"].unique() if len(groups(attacked[attacked["scenario"] == name])) > 1]
 
 
-LETTERS = ("attack", "method", "policy")
+def strength_table(table: pd.DataFrame, scenario: str) -> dict[str, Any]:
+    """The attacks of one scenario as columns: what each policy is left with, the strongest attack of a row marked."""
+    lines = table[table["scenario"] == scenario]
+    attacked = lines[lines["attacked_agents"] > 0]
+    clean = lines[lines["attacked_agents"] == 0].groupby("policy")["reward_mean"].first()
+    ways = groups(attacked)
+    several = attacked["policy"].nunique() > attacked["method"].nunique()
+    body = []
+    before = None
+    for (count, method, policy), own in attacked.groupby(["attacked_agents", "method", "policy"], sort=False):
+        at = {tuple(line[name] for name in GROUP): line for line in own.to_dict("records")}
+        least = own["reward_mean"].min()
+        cells = []
+        for way in ways:
+            line = at.get(way)
+            kept = _kept(clean.get(policy, float("nan")), line["reward_mean"]) if line else None
+            cells.append(
+                {
+                    "text": number(line["reward_mean"], 1) if line else DASH,
+                    "small": DASH if kept is None else f"{100 * kept:.0f} %",
+                    "most": line is not None and len(at) > 1 and line["reward_mean"] == least,
+                    "checks": line["checks"] if line else "",
+                    "interval": within(line["reward_mean"], line["reward_low"], line["reward_high"], 1) if line else "",
+                }
+            )
+        name = f"{label(str(method))} ({policy})" if several else label(str(method))
+        unhurt = number(clean.get(policy, float("nan")), 1)
+        first = count != before
+        body.append({"count": count, "first": first, "method": label(str(method)), "name": name,
+                     "clean": unhurt, "cells": cells})  # fmt: skip
+        before = count
+    return {"scenario": scenario, "heads": [attack_label(*way) for way in ways], "body": body}
+
+
+LETTERS = ("attack", "victims", "method", "policy", "checks")
 """Columns of words, not numbers."""
 
 
@@ -186,16 +235,60 @@ def _cell(line: dict[Any, Any], shown: dict[Any, Any], name: str) -> dict[str, A
     return {"text": text, "small": small, "sort": sort, "words": name in LETTERS, "paper": "paper" in name}
 
 
+def training_table(table: pd.DataFrame) -> dict[str, Any]:
+    """The methods that have several training runs: their means, with intervals over runs and over rounds."""
+    lines = over_trainings(table)
+    lines = lines[lines["trainings"] > 1]
+    won = bool(lines["win_rate"].notna().any())
+    body = []
+    for line in lines.to_dict("records"):
+        cells = [
+            within(line["reward_mean"], line[f"reward{by}_low"], line[f"reward{by}_high"], 1) for by in ("_train", "")
+        ]
+        if won:
+            cells += [within(line["win_rate"], line[f"win{by}_low"], line[f"win{by}_high"]) for by in ("_train", "")]
+        words = [line["scenario"], attack_label(*(line[name] for name in GROUP)), label(line["method"])]
+        body.append({"words": words, "numbers": [line["attacked_agents"], line["trainings"], *cells]})
+    what = [f"{name}, over {by}" for name in ("reward", "win rate")[: 1 + won] for by in ("runs", "rounds")]
+    return {"words": ["scenario", "attack", "method"], "numbers": ["attacked", "runs", *what], "body": body}
+
+
+def doubts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every check: its name, its sentence, and the lines on which it is raised, each policy and attack once."""
+    return [
+        {"name": name, "sentence": sentence, "places": _places(table[[name in c.split("; ") for c in table["checks"]]])}
+        for name, sentence in CHECKS.items()
+    ]
+
+
+def _places(lines: pd.DataFrame) -> list[str]:
+    """`battle, MFAC, PGD, ε = 0.075: 8, 16 attacked`."""
+    places = []
+    for _, part in lines.groupby(["scenario", "policy", "method", *GROUP], sort=False):
+        line = part.iloc[0]
+        who = (
+            label(line["method"]) if line["policy"] == line["method"] else f"{label(line['method'])} ({line['policy']})"
+        )
+        counts = ", ".join(map(str, part["attacked_agents"]))
+        places.append(f"{line['scenario']}, {who}, {attack_label(*line[GROUP])}: {counts} attacked")
+    return places
+
+
 def _pictures(rows: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, str]]:
     """Each figure for a light and a dark page; a figure without a number is left out."""
     pictures = []
-    for metric, title in FIGURES.items():
-        if table[figures.METRICS[metric].mean].notna().any():
-            light, dark = (
-                base64.b64encode(figures.svg(figures.figure(rows, metric, dark=night))).decode()
-                for night in (False, True)
-            )
-            pictures.append({"title": title, "light": light, "dark": dark})
+    drawn = [
+        (title, "a line for each method", partial(figures.figure, rows, metric))
+        for metric, title in FIGURES.items()
+        if table[figures.METRICS[metric].mean].notna().any()
+    ]
+    if _several(table):
+        drawn.insert(
+            1, ("The attacks beside each other", "a line for each attack", partial(figures.attack_figure, rows))
+        )
+    for title, what, draw in drawn:
+        light, dark = (base64.b64encode(figures.svg(draw(dark=night))).decode() for night in (False, True))
+        pictures.append({"title": title, "what": what, "light": light, "dark": dark})
     return pictures
 
 
@@ -220,8 +313,33 @@ def _own_notes(table: pd.DataFrame) -> list[str]:
     silent = [name for name in table["scenario"].unique() if _no_winner(table, name)]
     if silent:
         notes.append(f"Nobody died in {', '.join(silent)}: there are no wins and no kills to show.")
-    if table.groupby(["scenario", "method"])["policy"].nunique().max() > 1:
-        notes.append("Where a method has several policies, the figures pool their rounds.")
+    trained = over_trainings(table)
+    runs = set(trained.loc[trained["trainings"] > 1, "method"])
+    if runs:
+        notes.append(
+            f"Figures show the mean of the training runs of {', '.join(map(label, method_order(list(runs))))}: "
+            "rounds of several runs are never pooled."
+        )
+    named = set(table.loc[~table["method"].isin(trained["method"]), "method"])
+    if named:
+        notes.append(
+            f"The policies of {', '.join(map(label, sorted(named)))} have equal or unknown training seeds: they are no "
+            "runs of one training, and figures show each by its name."
+        )
+    return notes
+
+
+def _searches(rows: pd.DataFrame) -> list[str]:
+    """What it cost to find the victims, where they were searched for."""
+    if "search_rounds" not in rows.columns:
+        return []
+    searched = rows[rows["search_rounds"] > 0]
+    notes = []
+    for name, part in searched.groupby("victims"):
+        many = ", ".join(map(str, sorted(part["search_rounds"].unique())))
+        notes.append(
+            f"Victims '{name}' were searched for in {many} rehearsed rounds a line, of other seeds than those shown."
+        )
     return notes
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 ATTACK = "pgd"
 """The attack of every attacked line of the paper: PGD with 10 steps in the l_inf ball."""
 
+STEPS = 10
+
 EPSILON = 0.075
 """Its radius, in state units."""
 

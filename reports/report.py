@@ -14,8 +14,18 @@ from marlrobust.reports import figures, html, tables
 FIGURES = {"figure4": "reward", "win_rate": "win", "kills": "kills"}
 """File name to metric."""
 
-FILES = 3 + 2 * len(FIGURES)
-"""Files that a report is made of."""
+
+def file_count(rows: pd.DataFrame) -> int:
+    """Files that a report of `rows` is made of."""
+    return 3 + 2 * len(FIGURES) + (3 if several_attacks(rows) else 0) + several_trainings(rows)
+
+
+def several_trainings(rows: pd.DataFrame) -> bool:
+    return bool((tables.over_trainings(tables.table(rows))["trainings"] > 1).any())
+
+
+def several_attacks(rows: pd.DataFrame) -> bool:
+    return len(tables.groups(tables.complete(rows[rows["attacked_agents"] > 0]))) > 1
 
 
 def write_report(
@@ -23,8 +33,11 @@ def write_report(
 ) -> dict[str, Path]:
     """Write rows.csv, table.csv, the three figures (.png and .svg) and report.html into `out`.
 
+    With several attacks: also strength.csv, a column an attack, and the figure `attacks`. With several training runs
+    of a method: also trainings.csv, `tables.over_trainings`.
+
     rows: one a round (`tables.ROW`, and what else is known); about: what was run, see `html.render`.
-    wrote: called with the number of files written since it was called last, FILES in all. Each file is whole or
+    wrote: called with the number of files written since it was called last, `file_count` in all. Each file is whole or
     not written. Returns file name -> path. Raises ValueError for no rows.
     """
     if rows.empty:
@@ -35,9 +48,17 @@ def write_report(
         write_bytes(out / "rows.csv", rows.to_csv(index=False).encode()),
         write_bytes(out / "table.csv", lines.to_csv(index=False).encode()),
     ]
+    if several := several_attacks(rows):
+        written.append(write_bytes(out / "strength.csv", tables.strength(lines).to_csv(index=False).encode()))
+    trained = tables.over_trainings(lines)
+    if (trained["trainings"] > 1).any():
+        written.append(write_bytes(out / "trainings.csv", trained.to_csv(index=False).encode()))
     wrote(len(written))
     for name, metric in FIGURES.items():
         written += figures.save(figures.figure(rows, metric), out / name)
+        wrote(2)
+    if several:
+        written += figures.save(figures.attack_figure(rows), out / "attacks")
         wrote(2)
     written.append(write_bytes(out / "report.html", html.render(rows, lines, about).encode()))
     wrote(1)

@@ -120,6 +120,11 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
     ("flags", "words"),
     [
         (["--attack", "pdg"], ["unknown attack 'pdg'", "did you mean 'pgd'"]),
+        (["--victims", "wurst"], ["unknown victims 'wurst'", "did you mean 'worst'", "list victims"]),
+        (["--victims", "worst:blocks=2"], ["victims 'worst' has no parameter 'blocks'", "block, search_rounds"]),
+        (["--victims", "worst:block"], ["--victims takes NAME:PARAMETER=VALUE"]),
+        (["--victims", "critical:when=never"], ["when='step' or when='start'"]),
+        (["--budget", "0"], ["--budget"]),
         (["--attack", "pgd:stepz=3"], ["no parameter 'stepz'", "steps"]),
         (["--attack", "pgd:steps=0"], ["steps"]),
         (["--attack", "pgd:steps"], ["NAME:PARAMETER=VALUE"]),

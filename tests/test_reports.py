@@ -11,9 +11,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 
 from marlrobust.files import write_bytes
-from marlrobust.reports import figures, html, paper
+from marlrobust.reports import figures, html, paper, tables
 from marlrobust.reports.report import write_report
 from marlrobust.reports.tables import COLUMNS, DASH, PAPER, ROW, method_order, table, table1
 
@@ -174,6 +175,72 @@ def test_the_text_of_a_line() -> None:
     assert line["flips"] == DASH
 
 
+def runs_of(method: str, rewards: dict[str, list[float]], seeds: list[int]) -> list[dict[str, Any]]:
+    """Clean and attacked rounds of several policies of one method."""
+    return [
+        row(policy=policy, method=method, train_seed=seed, round=i, reward=r, win=i == 0, **cell)
+        for (policy, values), seed in zip(rewards.items(), seeds, strict=True)
+        for cell in ({}, {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8, "flip_rate": 0.5})
+        for i, r in enumerate(values)
+    ]
+
+
+THREE = {"a": [100.0, 102.0], "b": [120.0, 122.0], "c": [110.0, 112.0, 114.0, 112.0, 112.0, 112.0]}
+
+
+def test_each_training_run_counts_once_and_rounds_are_not_pooled() -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, [0, 1, 2]))
+    lines = tables.over_trainings(table(rows))
+    assert lines["trainings"].tolist() == [3, 3]
+    line = lines.iloc[1]
+    assert line.reward_mean == pytest.approx((101 + 121 + 112) / 3)  # pooled rounds would give 111.8
+    assert line.win_rate == pytest.approx((1 / 2 + 1 / 2 + 1 / 6) / 3)
+    # t(0.975, 2) = 4.302653; the sample deviation of 101, 121, 112 is 10.0167
+    half = 4.302653 * 10.01665 / 3**0.5
+    assert (line.reward_train_low, line.reward_train_high) == pytest.approx(
+        (line.reward_mean - half, line.reward_mean + half), rel=1e-5
+    )
+    assert line.reward_low > line.reward_train_low  # these rounds are alike, the runs are not
+    assert 0 <= line.win_train_low <= line.win_train_high <= 1
+    alone = tables.over_trainings(table(rows[rows["policy"] == "a"])).iloc[1]
+    own = table(rows[rows["policy"] == "a"]).iloc[1]
+    assert np.isnan(alone.reward_train_low)
+    assert (alone.reward_low, alone.reward_high, alone.win_low) == pytest.approx(
+        (own.reward_low, own.reward_high, own.win_low)
+    )
+
+
+@pytest.mark.parametrize("seeds", [[0, 0, 1], [float("nan")] * 3])
+def test_policies_of_one_seed_are_no_training_runs(seeds: list[Any]) -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, seeds) + runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
+    lines = tables.over_trainings(table(rows))
+    assert sorted(lines["method"].unique()) == ["a", "b", "c", "romfac"]
+    assert set(lines["trainings"]) == {1}
+    assert ours(figures.figure4(rows).axes[0]) == ["RoMFAC", "a", "b", "c"]
+    assert "no runs of one training" in html.render(rows, table(rows), {})
+
+
+def test_the_page_and_the_figure_say_which_interval_is_which(tmp_path: Path) -> None:
+    rows = pd.DataFrame(runs_of("mfac", THREE, [0, 1, 2]) + runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
+    written = write_report(rows, tmp_path, {})
+    assert pd.read_csv(written["trainings.csv"])["trainings"].max() == 3
+    page = written["report.html"].read_text()
+    for words in ("Over training runs", "reward, over runs", "reward, over rounds", "each run counting once"):
+        assert words in page
+    figure = figures.figure4(rows)
+    bands = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PolyCollection)]
+    assert len(bands) == 1
+    assert "over training runs" in str([text.get_text() for text in figure.legends[0].texts])
+    one = rows[rows["policy"].isin(["a", "r"])]
+    assert "Over training runs" not in html.render(one, table(one), {})
+
+
+def test_the_cost_of_a_search_is_told() -> None:
+    cell = {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8}
+    rows = pd.DataFrame([row(victims="random", search_rounds=0), row(victims="worst", search_rounds=240, **cell)])
+    assert "Victims &#39;worst&#39; were searched for in 240 rehearsed rounds" in html.render(rows, table(rows), {})
+
+
 def test_opponents_are_not_averaged() -> None:
     with pytest.raises(ValueError, match="against a2c, mfac"):
         table(pd.DataFrame([row(), row(opponent="mfac")]))
@@ -201,12 +268,85 @@ def test_a_figure_has_a_line_a_method_and_a_panel_a_scenario() -> None:
     assert [len(panel.lines) for panel in figures.figure4(synthetic(), paper=False).axes] == [5, 5]
 
 
-def test_attacks_and_epsilons_are_rows_of_panels() -> None:
+def test_attacks_and_epsilons_are_panels_beside_each_other() -> None:
     figure = figures.figure4(synthetic(attacks=(("pgd", 0.075), ("pgd", 0.15), ("fgsm", 0.075))))
     assert len(figure.axes) == 6
     titles = [panel.get_title(loc="right") for panel in figure.axes]
-    assert titles == [text for text in ("FGSM, ε = 0.075", "PGD, ε = 0.075", "PGD, ε = 0.15") for _ in "ab"]
-    assert [len(panel.lines) for panel in figure.axes] == [5, 5, 10, 10, 5, 5]
+    assert titles == ["FGSM, ε = 0.075", "PGD, ε = 0.075", "PGD, ε = 0.15"] * 2
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["Battle"] * 3 + ["Pursuit"] * 3
+    assert [len(panel.lines) for panel in figure.axes] == [5, 10, 5, 5, 10, 5]
+    assert len({panel.get_ylim() for panel in figure.axes[:3]}) == 1
+
+
+def test_attacks_are_lines_of_the_attack_figure() -> None:
+    rows = synthetic(attacks=(("pgd", 0.075), ("fgsm", 0.075), ("random", 0.075)), methods=["romfac", "mfac"])
+    figure = figures.attack_figure(rows)
+    assert [panel.get_title(loc="right") for panel in figure.axes] == ["MFAC", "RoMFAC"] * 2
+    lines = table(rows)
+    for panel in figure.axes[:2]:
+        assert ours(panel) == ["FGSM, ε = 0.075", "PGD, ε = 0.075", "random, ε = 0.075"]
+    drawn = np.asarray(figure.axes[1].lines[1].get_ydata())
+    pgd = lines[(lines["scenario"] == "battle") & (lines["method"] == "romfac") & (lines["attack"] == "pgd")]
+    assert drawn == pytest.approx(pgd["reward_mean"].to_numpy())
+
+
+def test_attacks_of_one_name_are_told_apart_by_their_parameters() -> None:
+    cell = {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8}
+    parameters = [
+        f'{{"threat": {{"epsilon": {epsilon}}}, "steps": {steps}, "restarts": 1}}'
+        for epsilon, steps in ((0.075, 10), (0.15, 50), (0.075, 50))
+    ]
+    rows = pd.DataFrame([row(**cell, attack_parameters=text, reward=r) for r, text in enumerate(parameters)])
+    clean = pd.DataFrame([row(attack_parameters="{}")])
+    lines = table(pd.concat([rows, clean], ignore_index=True))
+    assert lines["attack"].unique().tolist() == ["pgd steps=10", "pgd steps=50"]
+    assert lines.loc[lines["attacked_agents"] > 0, "rounds"].tolist() == [1, 2]
+    ours_and_theirs = lines[lines["attacked_agents"] > 0].set_index("attack")["paper_reward_mean"]
+    assert ours_and_theirs.notna().to_dict() == {"pgd steps=10": True, "pgd steps=50": False}
+    alone = table(rows.iloc[1:])
+    assert alone["attack"].unique().tolist() == ["pgd"]
+    # what an attack has of its policy is no other attack
+    own = pd.DataFrame([row(**cell, policy=p, attack_parameters=f'{{"hash": "{p}"}}') for p in "ab"])
+    assert table(own)["attack"].unique().tolist() == ["pgd"]
+
+
+def test_victims_and_budgets_are_lines_of_their_own() -> None:
+    cell = {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8}
+    ways = [{}, {"victims": "worst"}, {"budget": 10}, {"victims": "worst", "budget": 10}]
+    rows = pd.DataFrame([row(**{"victims": "random", "budget": 0, **cell, **way}) for way in ways])
+    lines = table(pd.concat([rows, pd.DataFrame([row(victims="random", budget=0)])], ignore_index=True))
+    assert len(lines) == 8
+    assert (lines["rounds"] == 1).all()
+    labels = [tables.attack_label(*way) for way in tables.groups(lines)]
+    assert labels == [
+        "PGD, ε = 0.075",
+        "PGD, ε = 0.075, 10 steps at most",
+        "PGD, ε = 0.075, worst victims",
+        "PGD, ε = 0.075, worst victims, 10 steps at most",
+    ]
+    assert lines.loc[lines["attacked_agents"] > 0, "paper_reward_mean"].notna().tolist() == [True, False, False, False]
+
+
+def test_the_strength_table_marks_the_strongest_attack() -> None:
+    cell = {"attacked_agents": 64, "epsilon": 0.075}
+    told = [
+        row(reward=200.0),
+        row(attack="pgd", reward=100.0, **cell),
+        row(attack="fgsm", reward=190.0, **cell),
+    ]
+    lines = table(pd.DataFrame(told))
+    strength = html.strength_table(lines, "battle")
+    assert strength["heads"] == ["FGSM, ε = 0.075", "PGD, ε = 0.075"]
+    (line,) = strength["body"]
+    assert [(c["text"], c["small"], c["most"]) for c in line["cells"]] == [
+        ("190.0", "95 %", False),
+        ("100.0", "50 %", True),
+    ]
+    wide = tables.strength(lines)
+    assert wide["PGD, ε = 0.075"].tolist() == [100.0]
+    assert "Which attack costs most" in html.render(pd.DataFrame(told), lines, {})
+    alone = pd.DataFrame(told[:2])
+    assert "Which attack costs most" not in html.render(alone, table(alone), {})
 
 
 def test_wins_are_drawn_where_somebody_can_win() -> None:
@@ -309,7 +449,10 @@ def test_a_report_is_nine_files_that_read_back(tmp_path: Path) -> None:
     names = [f"{name}.{kind}" for name in ("figure4", "win_rate", "kills") for kind in ("png", "svg")]
     assert sorted(written) == sorted(["rows.csv", "table.csv", "report.html", *names])
     assert sorted(path.name for path in (tmp_path / "new" / "report").iterdir()) == sorted(written)
-    back = pd.read_csv(written["table.csv"])
+    several = write_report(synthetic(attacks=(("pgd", 0.075), ("fgsm", 0.075)), rounds=2), tmp_path / "several", {})
+    assert set(several) - set(written) == {"strength.csv", "attacks.png", "attacks.svg"}
+    back = pd.read_csv(written["table.csv"], dtype={"checks": str})
+    back["checks"] = back["checks"].fillna("")
     pd.testing.assert_frame_equal(back, table(rows), check_dtype=False)
     pd.testing.assert_frame_equal(table(pd.read_csv(written["rows.csv"])), table(rows), check_dtype=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from marlrobust.attacks import Attack, Threat
 from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.victims import CriticalVictims, FixedVictims, NearestVictims
 from marlrobust.evaluation.rollout import Round, play_rounds
 from marlrobust.games.magent import MagentGame, battle
 from marlrobust.policies.checkpoint import load_policy
@@ -114,7 +116,7 @@ def test_victims_die_and_are_dropped(fighters: MeanFieldPolicy, other: MeanField
     arena = battle(rounds=4, map_size=16, max_steps=100)
     attack, spy = watched(0.0), Spy(other)
     rounds = play_rounds(arena, spy, fighters, seed=0, attack=attack, count=6)
-    assert sum(r.losses for r in rounds) > 10
+    assert sum(r.losses for r in rounds) > 5
     assert [len(states) for states in attack.seen] == [len(states) for states in spy.calls]
     assert len(attack.seen[-1]) < len(attack.seen[0]) == 6 * 4
 
@@ -128,6 +130,107 @@ def test_smaller_counts_are_part_of_larger_ones(
         play_rounds(game, policy, other, seed=SEED, attack=attack, count=count)
         first[count] = {row.numpy().tobytes() for row in attack.seen[0]}
     assert first[2] < first[4]
+
+
+def test_a_budget_ends_the_attack_of_each_round(
+    game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy
+) -> None:
+    attack = watched()
+    rounds = play_rounds(game, policy, other, seed=SEED, attack=attack, count=2, budget=3)
+    assert [r.attacked_steps for r in rounds] == [3] * ROUNDS
+    assert len(attack.seen) == 3
+    free = play_rounds(game, policy, other, seed=SEED, attack=watched(), count=2)
+    assert all(3 < r.attacked_steps <= r.steps for r in free)
+    enough = play_rounds(game, policy, other, seed=SEED, attack=watched(), count=2, budget=50)
+    assert text(enough) == text(free)
+    idle = play_rounds(game, policy, other, seed=SEED, attack=watched(0.0), count=2, budget=3)
+    assert [r.attacked_steps for r in idle] == [0] * ROUNDS  # a step in which nothing is changed costs nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wavering(Watched):
+    """Acts every second time it is asked."""
+
+    def perturb(self, policy: object, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
+        moved = super().perturb(policy, states, mean_actions, rng)
+        return moved if len(self.seen) % 2 else states
+
+
+def test_a_budget_counts_the_steps_at_which_the_attack_acts(
+    game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy
+) -> None:
+    attack = Wavering(threat=Threat(epsilon=0.5), seen=[])
+    rounds = play_rounds(game, policy, other, seed=SEED, attack=attack, count=2, budget=3)
+    assert [r.attacked_steps for r in rounds] == [3] * ROUNDS
+    assert len(attack.seen) == 5
+
+
+def test_victims_are_those_of_the_strategy_and_stay_so(
+    game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy
+) -> None:
+    """Rounds on the other side have its victims."""
+    attack = watched()
+    victims = FixedVictims(((0, 1), (5,)))
+    rounds = play_rounds(game, policy, other, seed=SEED, attack=attack, count=2, victims=victims)
+    swapped = sum(r.swapped for r in rounds)
+    assert 0 < swapped < ROUNDS
+    assert len(attack.seen[0]) == 2 * (ROUNDS - swapped) + swapped
+
+
+def test_the_nearest_stand_in_front(game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy) -> None:
+    """On a map of 16 each side starts as two columns of three: the three of the column in front are nearest."""
+    front: list[set[bytes]] = []
+
+    @dataclass(frozen=True)
+    class Looking(NearestVictims):
+        def choose(self, scene: Any) -> Any:
+            mask = super().choose(scene)
+            own, foes = scene.places()
+            gap = np.abs(own[:, None, 0] - foes[scene.foe_round == 0][None, :, 0]).min(1)
+            rows = scene.round == 0
+            assert (gap[rows & mask[scene.round, scene.agent]].max()) <= gap[
+                rows & ~mask[scene.round, scene.agent]
+            ].min()
+            assert own.shape == (6 * ROUNDS, 2)
+            assert (own >= 0).all()
+            assert (own < 16).all()
+            front.append({p.tobytes() for p in own[rows]})
+            return mask
+
+    play_rounds(game, policy, other, seed=SEED, attack=watched(), count=3, victims=Looking())
+    assert len(front) == 1  # asked once
+    assert len(front[0]) == 6
+
+
+def test_critical_victims_are_chosen_among_the_living_at_each_step(
+    fighters: MeanFieldPolicy, other: MeanFieldPolicy
+) -> None:
+    """As long as two of a team live, two are attacked."""
+    arena = battle(rounds=4, map_size=16, max_steps=100)
+    asked: list[tuple[int, int]] = []
+
+    @dataclass(frozen=True)
+    class Counted(CriticalVictims):
+        def choose(self, scene: Any) -> Any:
+            mask = super().choose(scene)
+            living = np.bincount(scene.round, minlength=4)
+            asked.extend(zip(living.tolist(), mask.sum(1).tolist(), strict=True))
+            return mask
+
+    attack = PGD(threat=Threat(), steps=1)
+    play_rounds(arena, other, fighters, seed=0, attack=attack, count=2, victims=Counted())
+    assert min(living for living, _ in asked if living) < 6
+    assert all(chosen == min(living, 2) for living, chosen in asked)
+
+
+def test_numbered_rounds_are_those_of_the_whole(
+    game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy
+) -> None:
+    whole = play_rounds(game, policy, other, seed=SEED)
+    two = play_rounds(
+        battle(rounds=2, map_size=16, max_steps=50, attack_penalty=0.0), policy, other, seed=SEED, numbers=[3, 1]
+    )
+    assert text(two) == text([whole[3], whole[1]])
 
 
 def test_a_draw_is_no_win_and_all_rounds_count(policy: MeanFieldPolicy) -> None:

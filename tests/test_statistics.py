@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marlrobust.evaluation.statistics import mean_interval, wilson_interval
+from marlrobust.evaluation.statistics import interval_of_mean, mean_interval, training_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,27 @@ def test_one_round_has_no_spread() -> None:
 
 def test_rounds_all_alike_have_a_point_for_an_interval() -> None:
     assert mean_interval(3.0, 0.0, 10) == (3.0, 3.0)
+
+
+def test_a_training_interval_covers_the_mean_of_all_trainings() -> None:
+    """Five runs of twenty rounds each, whose means differ: 95 % hold the truth; pooled rounds far fewer."""
+    rng = np.random.default_rng(0)
+    held, pooled = 0, 0
+    for _ in range(600):
+        runs = rng.normal(0, 1, (5, 1)) + rng.normal(0, 1, (5, 20))
+        low, high = training_interval(runs.mean(1).tolist())
+        held += low <= 0 <= high
+        low, high = mean_interval(runs.mean(), runs.std(ddof=1), runs.size)
+        pooled += low <= 0 <= high
+    assert held / 600 == pytest.approx(0.95, abs=0.03)
+    assert pooled / 600 < 0.7
+
+
+def test_one_training_has_no_interval() -> None:
+    assert all(math.isnan(end) for end in training_interval([3.0]))
+
+
+def test_the_interval_of_a_mean_narrows_with_the_root_of_their_number() -> None:
+    assert interval_of_mean([5.0], [4.0], [7.0]) == (4.0, 7.0)
+    low, high = interval_of_mean([5.0] * 4, [4.0] * 4, [7.0] * 4)
+    assert (low, high) == pytest.approx((4.5, 6.0))

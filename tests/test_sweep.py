@@ -12,6 +12,7 @@ import pytest
 
 from marlrobust.config import SweepSettings, resolve
 from marlrobust.errors import UserError
+from marlrobust.evaluation import sweep as sweep_module
 from marlrobust.evaluation import workers
 from marlrobust.evaluation.runner import Evaluation, run_sweep, stored_sweep
 from marlrobust.evaluation.store import Store
@@ -142,10 +143,58 @@ def test_the_mask_reaches_the_attack(runs: Path, tmp_path: Path) -> None:
     """34 of the 1217 features alone flip fewer actions than all of them."""
     flips = {}
     for features in ("all", "features"):
-        rows = sweep(runs, tmp_path / features, features=features, epsilons=[0.01]).rows
+        rows = sweep(runs, tmp_path / features, features=features, epsilons=[0.05]).rows
         assert set(rows["features"]) == {features}
         flips[features] = rows[rows["attacked_agents"] > 0]["flip_rate"].mean()
     assert flips["features"] < flips["all"]
+
+
+def test_victims_and_budget_are_cells_of_their_own(runs: Path, tmp_path: Path) -> None:
+    """And the clean cell serves them all."""
+    strategies = [{"name": "random"}, {"name": "first"}, {"name": "worst", "parameters": {"search_rounds": 12}}]
+    layer: dict[str, Any] = {"policies": ["mfac"], "agents": [0, 2], "victims": strategies, "max_steps": 6}
+    done = sweep(runs, tmp_path, **layer)
+    assert done.played == 4
+    rows = done.rows
+    assert sorted(rows["victims"].unique()) == ["first", "random", "worst"]
+    searched = rows[rows["victims"] == "worst"]
+    assert set(searched["search_rounds"]) == {12}
+    assert rows.loc[rows["victims"] != "worst", "search_rounds"].eq(0).all()
+    found = json.loads(searched["victims_found"].iloc[0])
+    assert all(len(agents) == 2 for agents in found)
+    limited = sweep(runs, tmp_path, **layer, budget=2)
+    assert (limited.played, limited.kept) == (3, 1)
+    attacked = limited.rows[limited.rows["attacked_agents"] > 0]
+    assert set(attacked["budget"]) == {2}
+    assert attacked["attacked_steps"].max() == 2
+    assert rows.loc[rows["attacked_agents"] > 0, "attacked_steps"].max() > 2
+    again = sweep(runs, tmp_path / "again", **layer)
+    pd.testing.assert_frame_equal(again.rows, rows)
+
+
+def test_a_search_never_plays_the_evaluations_rounds(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    real = sweep_module.play_rounds
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        seeds.append(named["seed"])
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(sweep_module, "play_rounds", watched)
+    layer = {"policies": ["mfac"], "agents": [2], "victims": [{"name": "worst"}], "max_steps": 2, "seed": 5}
+    sweep(runs, tmp_path, **layer)
+    assert seeds[-1] == 5
+    assert len(seeds) > 1
+    assert set(seeds[:-1]) == {sweep_module.rehearsal_seed(5)}
+    assert sweep_module.rehearsal_seed(5) != sweep_module.rehearsal_seed(6)
+
+
+def test_a_search_with_too_few_rounds_is_refused_before_anything_is_played(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="larger search_rounds than 2"):
+        sweep(runs, tmp_path / "out", victims=[{"name": "worst", "parameters": {"search_rounds": 2}}])
+    assert not (tmp_path / "out").exists()
 
 
 def test_pursuit_has_its_own_opponent_and_team(runs: Path, tmp_path: Path) -> None:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marlrobust.attacks.victims import draw_victims
+from marlrobust.attacks import VICTIMS, Threat
+from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.victims import (
+    CriticalVictims,
+    FixedVictims,
+    NearestVictims,
+    Scene,
+    TriedVictims,
+    Victims,
+    WorstVictims,
+    draw_victims,
+)
+from marlrobust.errors import UserError
+from marlrobust.policies.networks import MeanFieldPolicy
 
 
 @given(st.integers(0, 80), st.integers(0, 64), st.integers(0, 2**31))
@@ -43,3 +59,116 @@ def test_a_count_above_the_team_is_the_whole_team() -> None:
 def test_a_negative_count_is_refused() -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         draw_victims(-1, 4, np.random.default_rng(0))
+
+
+def scene(count: int, **changes: Any) -> Scene:
+    """Two rounds of a team of four; in the second, agent 1 is dead. Agent i stands at column i, opponents at 9."""
+    rows = 7
+    torch.manual_seed(0)
+    policy = MeanFieldPolicy(5, 3, hidden=8, embedding=4)
+    states, mean_actions = torch.randn(rows, 5), torch.zeros(rows, 3)
+    agent = np.array([0, 1, 2, 3, 0, 2, 3])
+    with torch.no_grad():
+        logits = policy.logits(states, mean_actions)
+    plain: dict[str, Any] = {
+        "count": count,
+        "size": 4,
+        "swapped": np.array([False, True]),
+        "policy": policy,
+        "attack": PGD(threat=Threat(epsilon=0.5), steps=3),
+        "round": np.array([0, 0, 0, 0, 1, 1, 1]),
+        "agent": agent,
+        "mean_actions": mean_actions,
+        "logits": logits,
+        "states": lambda: states,
+        "places": lambda: (np.stack([agent, agent * 0], axis=1), np.array([[9, 0], [9, 0]])),
+        "foe_round": np.array([0, 1]),
+        "rngs": [np.random.default_rng(r) for r in range(2)],
+        "rng": torch.Generator().manual_seed(0),
+    }
+    return Scene(**{**plain, **changes})
+
+
+@pytest.mark.parametrize("name", ["random", "first", "nearest", "critical"])
+@pytest.mark.parametrize("count", [0, 1, 3, 4])
+def test_no_strategy_takes_more_than_the_count(name: str, count: int) -> None:
+    mask = VICTIMS[name]().choose(scene(count))
+    assert mask.shape == (2, 4)
+    assert mask[0].sum() == count
+    assert mask[1].sum() <= count
+
+
+def test_nearest_are_nearest() -> None:
+    assert NearestVictims().choose(scene(2)).tolist() == [[False, False, True, True]] * 2
+    level = scene(2, places=lambda: (np.zeros((7, 2), int), np.array([[9, 0], [9, 0]])))
+    assert NearestVictims().choose(level).tolist() == [[True, True, False, False], [True, False, True, False]]
+
+
+def test_critical_are_those_whose_value_falls_most() -> None:
+    """By hand: what each agent's expected value loses, one attacked state after the other."""
+    where = scene(1)
+    policy = where.policy
+    assert isinstance(policy, MeanFieldPolicy)
+    states = where.states()
+    adversarial = where.attack.perturb(policy, states, where.mean_actions, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        values = policy.q_values(states, where.mean_actions)
+        clean, after = (policy.logits(s, where.mean_actions).softmax(1) for s in (states, adversarial))
+        loss = (clean * values).sum(1) - (after * values).sum(1)
+        mask = CriticalVictims().choose(where)
+    assert mask[0].argmax() == loss[:4].argmax()
+    assert where.agent[4:][int(loss[4:].argmax())] == mask[1].argmax()
+    assert CriticalVictims().every_step
+    assert not CriticalVictims(when="start").every_step
+
+
+def test_critical_needs_a_critic() -> None:
+    with pytest.raises(UserError, match="need a policy with a critic"):
+        CriticalVictims().choose(scene(1, policy=object()))
+
+
+class Rehearsal:
+    """Agents that are worth something each, another thing on the other side; remembers what was played."""
+
+    def __init__(self, worth: np.ndarray, noise: float = 0.0) -> None:
+        self.worth, self.noise, self.played = worth, noise, 0
+        self.rng = np.random.default_rng(0)
+
+    def __call__(self, victims: TriedVictims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert len(victims.sets) == len(numbers)
+        self.played += len(numbers)
+        swapped = numbers % 2 == 1
+        rewards = [
+            -self.worth[int(side)][list(sets.agents[int(side)])].sum()
+            for sets, side in zip(victims.sets, swapped, strict=True)
+        ]
+        return np.array(rewards) + self.rng.normal(0, self.noise, len(numbers)), swapped
+
+
+def test_the_search_finds_the_worst_of_each_side_within_its_rounds() -> None:
+    worth = np.zeros((2, 12))
+    worth[0, [4, 5, 10]], worth[1, [0, 1, 7]] = 5.0, 5.0
+    rehearsal = Rehearsal(worth, noise=1.0)
+    strategy = WorstVictims(block=2, search_rounds=200)
+    found = strategy.search(4, 12, rehearsal)
+    assert found == FixedVictims(((4, 5, 10, 11), (0, 1, 6, 7)))
+    assert rehearsal.played == strategy.rehearsals(4, 12) <= 200
+    mask = found.choose(scene(4, size=12))
+    assert [np.flatnonzero(own).tolist() for own in mask] == [[4, 5, 10, 11], [0, 1, 6, 7]]
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6))
+def test_the_search_gives_the_count_and_plays_what_it_says(count: int, size: int, block: int) -> None:
+    strategy = WorstVictims(block=block, search_rounds=400)
+    rehearsal = Rehearsal(np.random.default_rng(1).random((2, size)))
+    found = strategy.search(count, size, rehearsal)
+    for agents in found.agents:
+        assert len(set(agents)) == len(agents) == min(count, size)
+        assert set(agents) <= set(range(size))
+    assert rehearsal.played == strategy.rehearsals(count, size)
+
+
+def test_a_search_without_rounds_for_every_trial_is_refused() -> None:
+    with pytest.raises(UserError, match="larger search_rounds than 10"):
+        WorstVictims(block=1, search_rounds=10).rehearsals(8, 64)
+    assert issubclass(VICTIMS["worst"], Victims)

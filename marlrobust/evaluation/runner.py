@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from marlrobust.attacks import ATTACKS
+from marlrobust.attacks import ATTACKS, VICTIMS
 from marlrobust.config import SweepSettings, dump
 from marlrobust.errors import UserError
 from marlrobust.evaluation.store import Store
@@ -44,6 +44,8 @@ def run_sweep(
     """
     for attack in settings.attacks:
         ATTACKS[attack.name]  # said before anything else: an unknown name
+    for victims in settings.victims:
+        VICTIMS[victims.name]
     policies = choose(settings, runs)
     sweep = plan(settings, policies)
     about = _about(settings, policies, sweep, command)
@@ -53,8 +55,8 @@ def run_sweep(
     stored = {cell.name: store.read(cell.name, cell.rounds) for cell in sweep.cells}
     missing = [cell for cell in sweep.cells if stored[cell.name] is None]
     _record(folder, sweep, about, settings)
-    total = sum(cell.rounds for cell in sweep.cells)
-    done = total - sum(cell.rounds for cell in missing)
+    total = sum(map(sweep.work, sweep.cells))
+    done = total - sum(map(sweep.work, missing))
     with Progress(total, "rounds", "attack", done=done) as progress:
 
         def keep(cell: Cell, rows: pd.DataFrame) -> None:
@@ -62,7 +64,7 @@ def run_sweep(
             stored[cell.name] = rows
 
         # the longest first, so that no worker is left alone with one at the end
-        missing.sort(key=lambda cell: -cell.agents)
+        missing.sort(key=lambda cell: (-sweep.work(cell), -cell.agents))
         play_all(missing, settings.workers, keep, progress.advance)
     rows = pd.concat([rows for rows in stored.values() if rows is not None], ignore_index=True)
     return Evaluation(rows_as_asked(rows, sweep.counts), about, len(missing), len(sweep.cells) - len(missing))

@@ -1,13 +1,15 @@
-"""Confidence intervals over the rounds of one evaluation.
+"""Confidence intervals, over the rounds of one evaluation or over the training runs of a method.
 
-They say how far the mean over *rounds* may be off for the policy that was tested. They do not say how
-another training run of the same method would do.
+Those over *rounds* say how far a mean may be off for the policies that were tested. They do not say how another
+training run of the same method would do: `training_interval` does, from several.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 from scipy import stats
 
 
@@ -34,3 +36,25 @@ def mean_interval(mean: float, std: float, n: int, confidence: float = 0.95) -> 
         return math.nan, math.nan
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
     return mean - half, mean + half
+
+
+def training_interval(means: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean over training runs, from the mean of each run's rounds.
+
+    Each run counts once, however many rounds it was tested in: rounds of one run are alike, and pooled they would
+    pass for more than they are. What the rounds leave open is in the spread of the means already. One run has
+    none: (nan, nan).
+    """
+    return mean_interval(float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
+                         len(means), confidence)  # fmt: skip
+
+
+def interval_of_mean(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    """The interval of the mean of independent numbers, from the interval of each (Zou and Donner 2008).
+
+    Of policies tested in rounds of their own: how far the mean of just these policies may be off. Of one it is its
+    own interval.
+    """
+    m, k = np.asarray(means, float), len(means)
+    below, above = (np.sqrt(np.sum((m - np.asarray(ends, float)) ** 2)) / k for ends in (lows, highs))
+    return float(m.mean() - below), float(m.mean() + above)

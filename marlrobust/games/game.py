@@ -78,6 +78,10 @@ class Game(Protocol):
         """The living agents' view, of rounds that go on."""
         ...
 
+    def positions(self, team: int) -> Ints:
+        """Where the agents just observed are, (n, 2) in cells."""
+        ...
+
     def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
         """Play one action (n,) for every agent just observed, of both teams."""
         ...

@@ -101,6 +101,13 @@ class MagentGame:
         mean_actions = roster.mean_actions.take(roster.round, axis=0)
         return Observation(roster.states.states(), mean_actions, roster.round, roster.agent)
 
+    def positions(self, team: int) -> Ints:
+        cells = np.empty((len(self._rosters[team].round), 2), np.int32)
+        for r, start, _ in self._spans(team):
+            at = ctypes.c_void_p(cells.ctypes.data + 8 * start)
+            _LIB.env_get_info(self._engines[r].game, self._handles[self._side(r, team)], b"pos", at)
+        return cells.astype(np.int64)
+
     def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
         rows = [np.ascontiguousarray(a, np.int32) for a in actions]
         for team in (0, 1):
