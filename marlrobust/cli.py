@@ -325,6 +325,47 @@ def _report(folder: Path, rows: Any, about: dict[str, Any]) -> None:
 
 
 @main.command(cls=Command)
+@CONFIG
+@RUNS
+@click.option("--policy", "policies", multiple=True, help="As in attack; may be repeated.  [default: all]")
+@click.option("--opponent", help="Whom they play.  [default: a2c]")
+@click.option("--scenario", type=Named("scenario", lambda: SCENARIOS), help="battle or pursuit.  [default: both]")
+@click.option("--eps", "epsilons", callback=_epsilons, help="l_inf radii.  [default: 0.001,0.01,0.03,0.075]")
+@click.option("--attack", "attack_text", help="What bounds the truth from below.  [default: auto]")
+@click.option("--rounds", type=click.IntRange(1), help="Rounds that are played.  [default: 20]")
+@click.option("--decisions", type=click.IntRange(1), help="Of those, how many are looked at.  [default: 320]")
+@click.option("--steps", "max_steps", type=click.IntRange(1), help="Steps a round at most.  [default: 400]")
+@click.option("--map-size", type=click.IntRange(7), help="Side of the map.")
+@click.option("--seed", type=click.IntRange(0), help="Of starts, noise and the draw.  [default: 0]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/ and the date]")
+def certify(config_file: Path | None, runs: Path, out: Path | None, attack_text: str | None, **flags: Any) -> None:
+    """Bracket what an adversary can change: attacked decisions from below, proofs from above.
+
+    \b
+    marlrobust certify --policy romfac --eps 0.001,0.01,0.075 --rounds 20
+
+    Intervals and CROWN prove, float32's rounding included, that a decision's likeliest action is the same for every
+    state within epsilon. An evaluation in the same folder shows the bracket in its report.
+    """
+    from marlrobust.evaluation.certify import run_certify
+    from marlrobust.evaluation.runner import RECORD, stored_sweep
+    from marlrobust.reports.bracket import bracket_text, write_bracket
+
+    flags["policies"] = flags["policies"] or None
+    given = config.load(config_file) if config_file else {}
+    attack = _attack(attack_text) if attack_text else None
+    settings = config.resolve(config.CertifySettings, given, _given(attack=attack, **flags))
+    folder = out or Path("results") / date.today().isoformat()
+    table, written = write_bracket(run_certify(settings, runs, folder, _note), folder)
+    click.echo(bracket_text(table).to_string(index=False))
+    for path in written:
+        click.echo(path)
+    if (folder / RECORD).exists():
+        done = stored_sweep(folder, _note)
+        _report(folder, done.rows, done.about)
+
+
+@main.command(cls=Command)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of two tables: train, sweep.")
 @RUNS
 @click.option("--train", "training", is_flag=True, help="Train the five methods and the opponent first.")

@@ -130,11 +130,40 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
+def radii(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The epsilons as they are; ValueError where one is no radius."""
+    if any(not 0 <= v < float("inf") for v in values):
+        raise ValueError("epsilon is a radius: a finite number, zero or more")
+    return values
+
+
 class AttackSettings(Settings):
     """One attack as it is run: its name, its own parameters, and the threat it stays inside."""
 
     name: str = "pgd"
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class CertifySettings(Settings):
+    """Decisions of policies that nobody attacks, of which is asked how many an attack could have turned."""
+
+    policies: tuple[str, ...] = ()  # none: every policy under the runs folder
+    scenario: Scenario | None = None
+    map_size: int | None = Field(None, ge=7, le=400)
+    opponent: str = "a2c"
+    attack: AttackSettings = AttackSettings(name="auto")  # what bounds the truth from below
+    epsilons: tuple[float, ...] = (0.001, 0.01, 0.03, 0.075)
+    rounds: int = Field(20, ge=1)
+    decisions: int = Field(320, ge=1)  # drawn from all that the team makes in those rounds
+    max_steps: int = Field(400, ge=1)
+    seed: int = Field(0, ge=0)
+
+    _epsilons = field_validator("epsilons")(radii)
+
+    def game(self, scenario: str) -> GameSettings:
+        """The game that is played in `scenario`."""
+        values = {"scenario": scenario, "map_size": self.map_size, "max_steps": self.max_steps}
+        return GameSettings.model_validate(values)
 
 
 class VictimsSettings(Settings):
@@ -165,12 +194,7 @@ class SweepSettings(Settings):
     workers: int = Field(1, ge=1)
     device: str = "cpu"
 
-    @field_validator("epsilons")
-    @classmethod
-    def _epsilons(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 <= v < float("inf") for v in values):
-            raise ValueError("epsilon is a radius: a finite number, zero or more")
-        return values
+    _epsilons = field_validator("epsilons")(radii)
 
     @field_validator("agents")
     @classmethod

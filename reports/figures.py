@@ -94,8 +94,7 @@ def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = 
     known = lines[lines[METRICS[metric].mean].notna()]
     lines = lines if known.empty else known
     colours = DARK if dark else LIGHT
-    settings: Any = _settings(colours)
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings(colours)):
         return _draw(lines, METRICS[metric], _team_sizes(rows), paper, colours)
 
 
@@ -119,8 +118,7 @@ def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
         [part for method in method_order(own["method"]) if len(part := own[own["method"] == method])]
         for _, own in lines.groupby("scenario")
     ]
-    settings: Any = _settings(colours)
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings(colours)):
         figure, panels = _grid(pages)
         for panel, part in panels:
             _dress(panel, part, metric, label(part["method"].iloc[0]), teams, colours)
@@ -257,10 +255,10 @@ def _legend(
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _settings(colours: dict[str, str]) -> dict[str, Any]:
+def settings(colours: dict[str, str]) -> Any:
     """Seaborn's white grid in our colours, in the font that comes with matplotlib: alike on every machine."""
     ink, face = colours["ink"], colours["face"]
-    settings: dict[str, Any] = dict(sns.axes_style("whitegrid"))
+    settings: Any = dict(sns.axes_style("whitegrid"))
     settings |= {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
     settings |= {key: face for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
     settings |= {"axes.edgecolor": colours["faint"], "grid.color": colours["grid"]}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
 from typing import Any
 
 import jinja2
 import pandas as pd
+from matplotlib.figure import Figure
 
 from marlrobust.reports import figures
+from marlrobust.reports.bracket import bracket_figure, bracket_text
 from marlrobust.reports.checks import CHECKS
 from marlrobust.reports.tables import (
     DASH,
@@ -55,8 +57,11 @@ APART = ["title", "date", "summary", "config", "notes", "policies", "versions"]
 """Keys of `about` that have their own place on the page."""
 
 
-def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    """The page. rows: one a round; table: `tables.table(rows)`; about: what was run, every key optional.
+def render(
+    rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any], bracket: pd.DataFrame | None = None
+) -> str:
+    """The page. rows: one a round; table: `tables.table(rows)`; about: what was run, every key optional; bracket:
+    `bracket.bracket_table` of the same policies.
 
     title, date, summary (str); command (str); config (YAML text); seeds, rounds, steps, victims, features,
     norm, attack_parameters (str, number, list or dict); greedy (bool or str); notes (list of sentences);
@@ -80,6 +85,7 @@ def render(rows: pd.DataFrame, table: pd.DataFrame, about: Mapping[str, Any]) ->
         pictures=_pictures(rows, table),
         strengths=[strength_table(table, scenario) for scenario in _several(table)],
         tables=[full_table(table[table["scenario"] == name]) for name in table["scenario"].unique()],
+        bracket=None if bracket is None else _bracket(bracket),
         facts=_facts(rows, about),
         config=about.get("config", ""),
         notes=[*about.get("notes", []), *_own_notes(table), *_searches(rows)],
@@ -287,9 +293,20 @@ def _pictures(rows: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, str]]:
             1, ("The attacks beside each other", "a line for each attack", partial(figures.attack_figure, rows))
         )
     for title, what, draw in drawn:
-        light, dark = (base64.b64encode(figures.svg(draw(dark=night))).decode() for night in (False, True))
-        pictures.append({"title": title, "what": what, "light": light, "dark": dark})
+        pictures.append({"title": title, "what": what, **_both(draw)})
     return pictures
+
+
+def _both(draw: Callable[..., Figure]) -> dict[str, str]:
+    """A figure for a light and a dark page."""
+    return {name: base64.b64encode(figures.svg(draw(dark=name == "dark"))).decode() for name in ("light", "dark")}
+
+
+def _bracket(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        **_both(partial(bracket_figure, table)),
+        **_grid(_records(bracket_text(table))),
+    }
 
 
 def _facts(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
@@ -352,6 +369,10 @@ def _grid(records: list[dict[str, Any]]) -> dict[str, Any]:
     heads = list(dict.fromkeys(key for record in records for key in record))
     body = [[(head, _text(record.get(head, DASH))) for head in heads] for record in records]
     return {"heads": [str(head).replace("_", " ") for head in heads], "body": body}
+
+
+def _records(text: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(text.columns, line, strict=True)) for line in text.itertuples(index=False)]
 
 
 def _rounds(lines: pd.DataFrame) -> str:

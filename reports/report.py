@@ -10,6 +10,7 @@ import pandas as pd
 
 from marlrobust.files import write_bytes
 from marlrobust.reports import figures, html, tables
+from marlrobust.reports.bracket import stored_bracket
 
 FIGURES = {"figure4": "reward", "win_rate": "win", "kills": "kills"}
 """File name to metric."""
@@ -37,6 +38,8 @@ def write_report(
     of a method: also trainings.csv, `tables.over_trainings`.
 
     rows: one a round (`tables.ROW`, and what else is known); about: what was run, see `html.render`.
+    A bracket that `bracket.write_bracket` left in `out` is shown on the page.
+
     wrote: called with the number of files written since it was called last, `file_count` in all. Each file is whole or
     not written. Returns file name -> path. Raises ValueError for no rows.
     """
@@ -60,6 +63,7 @@ def write_report(
     if several:
         written += figures.save(figures.attack_figure(rows), out / "attacks")
         wrote(2)
-    written.append(write_bytes(out / "report.html", html.render(rows, lines, about).encode()))
+    page = html.render(rows, lines, about, stored_bracket(out))
+    written.append(write_bytes(out / "report.html", page.encode()))
     wrote(1)
     return {path.name: path for path in written}

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from marlrobust.attacks import ATTACKS, VICTIMS
-from marlrobust.config import SweepSettings, dump
+from marlrobust.config import CertifySettings, SweepSettings, dump
 from marlrobust.errors import UserError
 from marlrobust.evaluation.store import Store
 from marlrobust.evaluation.sweep import Cell, Sweep, plan, rows_as_asked
@@ -95,7 +95,7 @@ def stored_sweep(folder: Path, say: Callable[[str], None]) -> Evaluation:
     return Evaluation(rows_as_asked(rows, [tuple(c) for c in counts]), about, 0, len(frames))
 
 
-def choose(settings: SweepSettings, runs: Path) -> list[tuple[StoredPolicy, StoredPolicy]]:
+def choose(settings: SweepSettings | CertifySettings, runs: Path) -> list[tuple[StoredPolicy, StoredPolicy]]:
     """The policies that the settings name, or all under `runs`, each with its scenario's opponent."""
     scenarios: list[str] = [settings.scenario] if settings.scenario else list(TESTED)
     chosen: list[StoredPolicy] = []

@@ -22,8 +22,8 @@ class Store:
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"
 
-    def read(self, name: str, rounds: int) -> pd.DataFrame | None:
-        """The cell's rows, one for each of `rounds` rounds; None where it is not stored.
+    def read(self, name: str, rounds: int, column: str = "round") -> pd.DataFrame | None:
+        """The cell's rows, one for each of `rounds` rounds, which `column` numbers; None where it is not stored.
 
         A file that is not whole is named, set aside as `.damaged`, and counts as not stored.
         """
@@ -32,8 +32,8 @@ class Store:
             return None
         try:
             rows = pd.read_parquet(path)
-            if sorted(rows["round"]) != list(range(rounds)):
-                raise ValueError(f"it has {len(rows)} rows for {rounds} rounds")
+            if sorted(rows[column]) != list(range(rounds)):
+                raise ValueError(f"it has {len(rows)} rows for {rounds} {column}s")
         except Exception as error:  # whatever pyarrow makes of damaged bytes
             aside = path.with_suffix(".damaged")
             os.replace(path, aside)
