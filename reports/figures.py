@@ -194,7 +194,7 @@ def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, t
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "linewidth": 2}
         # Seaborn rims markers in white, whatever the page.
         look["markeredgecolor"] = panel.get_facecolor()
-        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=name, legend=False, zorder=3, **look)
+        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=name, legend=False, errorbar=None, zorder=3, **look)
 
 
 def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> bool:
