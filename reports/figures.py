@@ -82,8 +82,9 @@ def figure(
 ) -> Figure:
     """One line per method over attacked agents, with 95 % intervals over rounds.
 
-    rows: one a round; metric: "reward", "win" or "kills"; lines: `table(rows)`, where it is at hand. A panel per attack (and epsilon, victims, budget) and
-    scenario in which the metric means something; those of a scenario are beside each other and share an axis.
+    rows: one a round; metric: "reward", "win" or "kills"; lines: `table(rows)`, where it is at hand. A panel per
+    attack (and epsilon, victims, budget) and scenario in which the metric means something; those of a scenario are
+    beside each other and share an axis.
     Of a method with several training runs the mean of their means is shown, with a band for the 95 % interval over
     runs: see `tables.over_trainings`.
     paper: draw Table 1 of the paper, thin and dashed, where attack and epsilon are the paper's.
