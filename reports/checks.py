@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, permutations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from marlrobust.evaluation.statistics import mean_interval
@@ -50,11 +51,20 @@ class Line:
 
     about: dict[str, Any]
     rounds: pd.DataFrame
+    _columns: dict[str, dict[tuple[int, int], float]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def attack(self) -> str:
         """The attack's name without parameters."""
         return str(self.about["attack"]).partition(" ")[0]
+
+    def by_round(self, column: str) -> dict[tuple[int, int], float]:
+        """(seed, round) to the number in `column`."""
+        if column not in self._columns:
+            seeds, rounds = self.rounds["seed"].tolist(), self.rounds["round"].tolist()
+            values = self.rounds[column].astype(float).tolist()
+            self._columns[column] = dict(zip(zip(seeds, rounds, strict=True), values, strict=True))
+        return self._columns[column]
 
     def parameters(self) -> dict[str, Any]:
         if "attack_parameters" not in self.rounds.columns:
@@ -88,10 +98,12 @@ def _probed(rounds: pd.DataFrame) -> set[str]:
 
 def _more(one: Line, other: Line, column: str) -> bool:
     """Whether `one` has more of `column` than `other` in the rounds that both have, beyond the 99 % interval."""
-    key = ["seed", "round"]
-    both = one.rounds[[*key, column]].merge(other.rounds[[*key, column]], on=key).astype(float).dropna()
-    difference = both[f"{column}_x"] - both[f"{column}_y"]
-    low, _ = mean_interval(difference.mean(), difference.std(), len(difference), 0.99)
+    mine, theirs = one.by_round(column), other.by_round(column)
+    difference = np.array([value - theirs[key] for key, value in mine.items() if key in theirs])
+    difference = difference[~np.isnan(difference)]
+    if len(difference) < 2 or difference.mean() <= 0:
+        return False
+    low, _ = mean_interval(float(difference.mean()), float(difference.std(ddof=1)), len(difference), 0.99)
     return low > 0
 
 

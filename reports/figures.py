@@ -77,11 +77,14 @@ def figure4(rows: pd.DataFrame, *, paper: bool = True, dark: bool = False) -> Fi
     return figure(rows, "reward", paper=paper, dark=dark)
 
 
-def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = False) -> Figure:
+def figure(
+    rows: pd.DataFrame, metric: str, lines: pd.DataFrame | None = None, *, paper: bool = True, dark: bool = False
+) -> Figure:
     """One line per method over attacked agents, with 95 % intervals over rounds.
 
-    rows: one a round; metric: "reward", "win" or "kills". A panel per attack (and epsilon, victims, budget) and
-    scenario in which the metric means something; those of a scenario are beside each other and share an axis.
+    rows: one a round; metric: "reward", "win" or "kills"; lines: `table(rows)`, where it is at hand. A panel per
+    attack (and epsilon, victims, budget) and scenario in which the metric means something; those of a scenario are
+    beside each other and share an axis.
     Of a method with several training runs the mean of their means is shown, with a band for the 95 % interval over
     runs: see `tables.over_trainings`.
     paper: draw Table 1 of the paper, thin and dashed, where attack and epsilon are the paper's.
@@ -90,7 +93,7 @@ def figure(rows: pd.DataFrame, metric: str, *, paper: bool = True, dark: bool = 
         raise ValueError("no rows to draw")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    lines = over_trainings(table(rows))
+    lines = over_trainings(table(rows) if lines is None else lines)
     known = lines[lines[METRICS[metric].mean].notna()]
     lines = lines if known.empty else known
     colours = DARK if dark else LIGHT
@@ -106,10 +109,13 @@ def _team_sizes(rows: pd.DataFrame) -> dict[str, int]:
     return {str(scenario): int(size) for scenario, size in sizes.items()}
 
 
-def attack_figure(rows: pd.DataFrame, *, dark: bool = False) -> Figure:
-    """The attacks beside each other: a panel per scenario and method, a line per attack, of the mean reward."""
+def attack_figure(rows: pd.DataFrame, lines: pd.DataFrame | None = None, *, dark: bool = False) -> Figure:
+    """The attacks beside each other: a panel per scenario and method, a line per attack, of the mean reward.
+
+    lines: `table(rows)`, where it is at hand.
+    """
     colours = DARK if dark else LIGHT
-    lines = over_trainings(table(rows))
+    lines = over_trainings(table(rows) if lines is None else lines)
     lines = lines[lines["attack"] != "none"]
     ways = groups(lines)
     styles = {attack_label(*way): ATTACKS[i % len(ATTACKS)] for i, way in enumerate(ways)}
@@ -192,7 +198,7 @@ def _curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, t
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "linewidth": 2}
         # Seaborn rims markers in white, whatever the page.
         look["markeredgecolor"] = panel.get_facecolor()
-        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=name, legend=False, zorder=3, **look)
+        sns.lineplot(x=x, y=own[metric.mean], ax=panel, label=name, legend=False, errorbar=None, zorder=3, **look)
 
 
 def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, tuple[str, str]]) -> bool:

@@ -284,13 +284,13 @@ def _pictures(rows: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, str]]:
     """Each figure for a light and a dark page; a figure without a number is left out."""
     pictures = []
     drawn = [
-        (title, "a line for each method", partial(figures.figure, rows, metric))
+        (title, "a line for each method", partial(figures.figure, rows, metric, table))
         for metric, title in FIGURES.items()
         if table[figures.METRICS[metric].mean].notna().any()
     ]
     if _several(table):
         drawn.insert(
-            1, ("The attacks beside each other", "a line for each attack", partial(figures.attack_figure, rows))
+            1, ("The attacks beside each other", "a line for each attack", partial(figures.attack_figure, rows, table))
         )
     for title, what, draw in drawn:
         pictures.append({"title": title, "what": what, **_both(draw)})

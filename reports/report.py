@@ -58,10 +58,10 @@ def write_report(
         written.append(write_bytes(out / "trainings.csv", trained.to_csv(index=False).encode()))
     wrote(len(written))
     for name, metric in FIGURES.items():
-        written += figures.save(figures.figure(rows, metric), out / name)
+        written += figures.save(figures.figure(rows, metric, lines), out / name)
         wrote(2)
     if several:
-        written += figures.save(figures.attack_figure(rows), out / "attacks")
+        written += figures.save(figures.attack_figure(rows, lines), out / "attacks")
         wrote(2)
     page = html.render(rows, lines, about, stored_bracket(out))
     written.append(write_bytes(out / "report.html", page.encode()))
