@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
-PLACES = [Path(runs, "battle", "mfac", "soldier.safetensors") for runs in ("runs", "runs/demo")]
-TRAINED = next((path for path in PLACES if path.is_file()), PLACES[0])
-"""A trained policy to measure with, the demo's if there is no other; synthetic states stand in where there is none."""
+from marlrobust.policies.runs import ZOO
+
+PLACES = [Path("runs/battle/mfac/soldier.safetensors"), ZOO / "battle" / "mfac" / "soldier.safetensors"]
+
+
+def trained() -> Path:
+    """A trained policy to measure with: one's own, or the bundled one."""
+    return next(path for path in PLACES if path.is_file())

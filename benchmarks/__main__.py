@@ -2,7 +2,7 @@
 
     python -m benchmarks
 
-A trained policy under runs/ is used where there is one; the tables say which it was.
+A trained policy under runs/ is used where there is one, else the bundled one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import TRAINED, memory, pgd, rollout
+from benchmarks import memory, pgd, rollout, strength, trained, training
 
 
 def main() -> None:
@@ -23,9 +23,10 @@ def main() -> None:
     print(f"# Benchmarks\n\n{machine()}\n", flush=True)
     show("Memory of a training", memory.measure())
     show("Playing battle: processor time, one thread", rollout.measure())
-    trained = TRAINED.is_file()
-    states = "states of real battles" if trained else "synthetic states, for want of a trained policy"
-    show(f"PGD: processor time, one thread, {states}", pgd.measure(*(pgd.battle() if trained else pgd.synthetic())))
+    show("Robust training: processor time, one thread", training.measure())
+    print(f"The policy below is {trained().parent.name}'s.\n")
+    show("PGD: processor time, one thread, states of real battles", pgd.measure(*pgd.battle()))
+    show("Strength of attacks, the same states for all", strength.measure())
     print(f"{time.monotonic() - began:.0f} seconds in all.")
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks import TRAINED
+from benchmarks import trained
 from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.gradient import PGD
 from marlrobust.policies.checkpoint import load_policy
@@ -172,12 +172,12 @@ def synthetic(
     return policy, states, mean_actions / mean_actions.sum(1, keepdim=True)
 
 
-def battle(n: int = 2048, path: Path = TRAINED, seed: int = 0) -> tuple[MeanFieldPolicy, Tensor, Tensor]:
+def battle(n: int = 2048, path: Path | None = None, seed: int = 0) -> tuple[MeanFieldPolicy, Tensor, Tensor]:
     """A trained policy, and states of battles that it plays against itself, from all stages of a round."""
     from marlrobust.config import GameSettings
     from marlrobust.games.scenarios import make_game
 
-    policy, _ = load_policy(path, scenario="battle")
+    policy, _ = load_policy(path or trained(), scenario="battle")
     game = make_game(GameSettings(scenario="battle", max_steps=200), rounds=4)
     game.reset(np.arange(4) + seed, np.zeros(4, bool))
     rng = torch.Generator().manual_seed(seed)
@@ -197,13 +197,9 @@ def battle(n: int = 2048, path: Path = TRAINED, seed: int = 0) -> tuple[MeanFiel
 
 
 def main() -> None:
-    """Print the table: of a trained policy in battle where there is one, else of synthetic states."""
-    if TRAINED.is_file():
-        print(f"states of real battles, policy {TRAINED}")
-        table = measure(*battle())
-    else:
-        print("SYNTHETIC sparse states, random policy with enlarged weights: there is no trained one")
-        table = measure(*synthetic())
+    """Print the table, of a trained policy in battle."""
+    print(f"states of real battles, policy {trained()}")
+    table = measure(*battle())
     print(f"float32 matrix rate in this run: {table.attrs['matrix_rate']:.0f} GFLOP/s, one thread")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
 

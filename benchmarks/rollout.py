@@ -18,27 +18,27 @@ import torch
 from magent2.c_lib import _LIB
 from magent2.environments import battle_v4
 
-from benchmarks import TRAINED
+from benchmarks import trained
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.games.magent import MagentGame, battle
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 
 STEPS = 100  # of a round
-HIDDEN, EMBEDDING = 256, 64
+HIDDEN, EMBEDDING = 256, 64  # of the policies
 
 Contender = Callable[[], int]
 """Plays from a start to an end; returns the agent-steps played."""
 
 
-def measure(policy_path: Path = TRAINED, repeats: int = 5) -> pd.DataFrame:
+def measure(policy_path: Path | None = None, repeats: int = 5) -> pd.DataFrame:
     """One row a contender: microseconds an agent-step, the best of `repeats` in which all take turns.
 
     The last row is no contender but a yardstick: the engine's calls alone, plus the time that the network's
     multiplications would take, dense, at this run's rate of a matrix product.
     """
     torch.set_num_threads(1)
-    policy, name = find_policy(policy_path)
+    policy, name = load_policy(policy_path or trained(), scenario="battle")[0], "trained policy on both sides"
     api = battle_v4.parallel_env(map_size=40, max_cycles=STEPS, minimap_mode=True, extra_features=True)
     batches = {rounds: battle(rounds=rounds, max_steps=STEPS) for rounds in (8, 16, 50)}
     script = record(batches[16], policy)
@@ -75,15 +75,6 @@ def race(contenders: dict[tuple[str, str], Contender], repeats: int) -> dict[tup
             n = play()
             best[key] = min(best[key], (time.thread_time() - began) / n)
     return best
-
-
-def find_policy(path: Path) -> tuple[MeanFieldPolicy, str]:
-    """The trained policy at `path`, or an untrained one, and what the table calls it."""
-    if path.exists():
-        return load_policy(path, scenario="battle")[0], "trained policy on both sides"
-    torch.manual_seed(0)
-    policy = MeanFieldPolicy(1217, 21, hidden=HIDDEN, embedding=EMBEDDING).eval()
-    return policy, "untrained policy on both sides"
 
 
 def api_random(api: Any) -> int:

@@ -1,4 +1,4 @@
-"""The whole experiment of the paper: all methods trained, a process each, then attacked and reported on."""
+"""The whole experiment of the paper: all methods trained, a process each, or bundled."""
 
 from __future__ import annotations
 

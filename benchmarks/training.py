@@ -1,0 +1,97 @@
+"""Rounds an hour of a robust training, ours beside the same learner without what makes it fast.
+
+    python -m benchmarks.training
+
+Both learn from the same replay, of rounds that the bundled plain policy plays against itself: "plain" on dense states
+and with the inner attack by autograd in float32, "ours" on compressed states and with the attack in 8-bit integers.
+Processor time of one thread, in turns. An hour is made of what a batch of rounds costs to play and to learn from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks import trained
+from marlrobust.attacks.gradient import PGD
+from marlrobust.config import PRESETS, TrainSettings, resolve
+from marlrobust.policies.checkpoint import load_policy
+from marlrobust.streams import stream, torch_stream
+from marlrobust.training import mean_field
+from marlrobust.training.mean_field import Phase
+from marlrobust.training.replay import Batch
+from marlrobust.training.trainer import Trainer
+
+
+def measure(repeats: int = 6) -> pd.DataFrame:
+    """One row a form: milliseconds an update, updates and seconds a batch of rounds, rounds an hour, and the ratio."""
+    torch.set_num_threads(1)
+    settings = resolve(TrainSettings, PRESETS["battle"], {"normal_rounds": 0})
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(settings, Path(folder))
+        role = trainer.roles["soldier"]
+        policy, _ = load_policy(trained(), scenario="battle")
+        role.learner.policy.load_state_dict(policy.state_dict())
+        role.past.load_state_dict(policy.state_dict())
+        began = time.thread_time()
+        with mock.patch.object(trainer, "_learn", return_value=[]):
+            trainer.train_iteration()
+        play = time.thread_time() - began
+        updates = int(role.owed // settings.batch_size)
+        phase = Phase(settings.mu_max, settings.epsilon, settings.robust_entropy, settings.robust_learning_rate)
+
+        def update(dense: bool, n: int) -> None:
+            batch = role.replay.sample(settings.batch_size, stream(0, "replay", n))
+            batch = _dense(batch) if dense else batch
+            attack = partial(PGD, precision="float32") if dense else PGD
+            with mock.patch.object(mean_field, "PGD", attack):
+                role.learner.update(batch, phase, torch_stream(0, "attack", n))
+
+        seconds = {True: np.inf, False: np.inf}
+        for n in range(repeats):
+            for dense in seconds:
+                began = time.thread_time()
+                update(dense, n)
+                seconds[dense] = min(seconds[dense], time.thread_time() - began)
+    rows = []
+    for form, dense in (("plain", True), ("ours", False)):
+        whole = play + updates * seconds[dense]
+        rows.append(
+            {
+                "form": form,
+                "ms an update": 1e3 * seconds[dense],
+                "updates": updates,
+                "seconds to play": play,
+                "seconds in all": whole,
+                "rounds an hour": 3600 * settings.parallel_rounds / whole,
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(ratio=table["rounds an hour"] / table["rounds an hour"].iloc[0])
+
+
+def _dense(batch: Batch) -> Batch:
+    dense: Batch = batch._replace(states=_Dense(batch.states.dense()), next_states=batch.next_states.dense())  # type: ignore[arg-type]
+    return dense
+
+
+class _Dense(torch.Tensor):
+    """States that are dense already."""
+
+    @staticmethod
+    def __new__(cls, data: torch.Tensor) -> _Dense:
+        return torch.Tensor._make_subclass(cls, data)
+
+    def dense(self) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+if __name__ == "__main__":
+    print(measure().to_string(index=False, float_format=lambda x: f"{x:.3g}"))
