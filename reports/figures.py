@@ -252,10 +252,8 @@ def _legend(
     if dashed:
         keys.append(Line2D([], [], color=colours["faint"], label="paper, same colour", **DASHED))
     if banded:
-        keys.append(
-            Patch(color=colours["faint"], alpha=0.3, linewidth=0, label="95 % over training runs; bars: over rounds")
-        )
-    room = int(figure.get_figwidth() * 9)  # letters in a line, marks and gaps included
+        keys.append(Patch(color=colours["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
+    room = int(figure.get_figwidth() * 11)  # letters in a line, marks and gaps included
     columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
     columns = -(-len(keys) // -(-len(keys) // columns))  # lines of about one length
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
