@@ -182,10 +182,13 @@ def test_report_of_a_folder_without_rows(tmp_path: Path) -> None:
 
 
 def test_lists(runs: Path) -> None:
-    assert {"mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac", "a2c"} == {
+    assert {"mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac", "a2c"} <= {
         line.split()[0] for line in call("list", "methods").output.splitlines()
     }
     assert {"random", "fgsm", "pgd"} <= {line.split()[0] for line in call("list", "attacks").output.splitlines()}
+    assert {"random", "first", "nearest", "critical", "worst"} == {
+        line.split()[0] for line in call("list", "victims").output.splitlines()
+    }
     assert "battle" in call("list", "scenarios").output
     assert "pursuit/mfac" in call("list", "policies", "--runs", runs).output
     refused(call("list", "polices"), "policies")
