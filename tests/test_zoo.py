@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from marlrobust.evaluation import runner
 from marlrobust.evaluation.runner import choose
 from marlrobust.policies import runs as places
 from marlrobust.policies import zoo
-from marlrobust.policies.checkpoint import load_card, load_policy
+from marlrobust.policies.checkpoint import load_card, load_policy, save_policy
 from marlrobust.policies.runs import bundled, find
 
 
@@ -44,6 +45,18 @@ def test_prey_come_from_a2c_alone(filled: Path) -> None:
         "pursuit/a2c/prey.safetensors",
         "pursuit/mfac/predator.safetensors",
     ]
+
+
+def test_an_adversary_stays_its_policys(runs: Path, tmp_path: Path) -> None:
+    victim, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
+    save_policy(tmp_path / "runs" / "battle" / "mfac", victim, card)
+    foe = replace(card, role="adversary", method="adversary", against=card.hash)
+    save_policy(tmp_path / "runs" / "battle" / "adversary-mfac", victim, foe)
+    zoo.bundle(tmp_path / "runs", tmp_path / "zoo")
+    bundled_victim = load_card(tmp_path / "zoo" / "battle" / "mfac" / "soldier.safetensors")
+    assert bundled_victim.hash != card.hash
+    stored = load_card(tmp_path / "zoo" / "battle" / "adversary-mfac" / "adversary.safetensors")
+    assert stored.against == bundled_victim.hash
 
 
 def test_a_zoo_that_grows_too_large_is_refused(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,28 +14,33 @@ import pandas as pd
 import torch
 
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import load_policy, save_card, save_policy
+from marlrobust.policies.checkpoint import file_hash, load_policy, save_card, save_policy
 from marlrobust.policies.runs import TESTED, ZOO, bundled
 
 MOST_BYTES = 25 * 2**20
+ADVERSARY = "adversary"  # role of those that the attack `learned` uses
 MEASURED = ("rounds", "win_rate", "kills_mean", "reward_mean", "flip_rate")
 
 
 def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
     """Copy every trained policy under `runs` into `zoo`, its weights rounded to float16; returns their files.
 
-    Raises UserError where all of them together are above MOST_BYTES, or there are none.
+    Adversaries stay those of their policies, whose hashes change. Raises UserError where all of them together are above
+    MOST_BYTES, or there are none.
     """
     written = []
-    for path in sorted(runs.glob("*/[!.]*/*.safetensors")):
+    hashes: dict[str, str] = {}
+    for path in sorted(runs.glob("*/[!.]*/*.safetensors"), key=lambda path: (path.stem == ADVERSARY, path)):
         if path.name == "state.safetensors":
             raise UserError(f"{path.parent} is not trained to its end: go on with 'marlrobust train --resume'")
         scenario, name, _ = path.relative_to(runs).parts
         policy, card = load_policy(path, scenario=scenario)
-        if card.mean_field and card.role != TESTED[scenario][0]:
+        if card.mean_field and card.role == TESTED[scenario][1] != TESTED[scenario][0]:
             continue  # opponents are a2c's
+        card = replace(card, against=hashes.get(card.against, card.against))
         save_policy(zoo / scenario / name, policy, card, dtype=torch.float16)
         written.append(zoo / scenario / name / path.name)
+        hashes[card.hash] = file_hash(written[-1])
     if not written:
         raise UserError(f"there are no policies under {runs}")
     size = sum(path.stat().st_size for path in zoo.rglob("*") if path.is_file())
