@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from marlrobust.config import TrainSettings, resolve
+from marlrobust.config import FEW_UPDATES, TrainSettings, resolve
 from marlrobust.policies.networks import MeanFieldPolicy
 from marlrobust.training.trainer import Trainer
 
@@ -70,7 +70,9 @@ def fighters(tmp_path_factory: pytest.TempPathFactory) -> MeanFieldPolicy:
         batch_size=256,
         replay_size=20_000,
         first_entropy=0.1,
+        robust_entropy=0.05,
         learning_rate=1e-3,
         replay_ratio=1.0,
+        **FEW_UPDATES,
     )
     return trainer.roles["soldier"].learner.policy

@@ -59,4 +59,5 @@ def test_the_five_methods_are_the_papers() -> None:
         "romfac1": ("once", "constant", True, True),
         "romfac": ("loops", "constant", True, True),
         "a2c": ("zero", "zero", False, False),
+        "adversary": ("zero", "zero", True, False),
     }
