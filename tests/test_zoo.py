@@ -124,3 +124,15 @@ def test_results_go_into_the_cards(filled: Path) -> None:
     assert "reward 311 with 0 attacked, reward -60 with 64 attacked" in card.summary()
     load_policy(path, scenario="battle")
     assert any(p.card.results for p in bundled())
+
+
+def test_what_comes_with_the_package_is_whole() -> None:
+    """Each bundled policy has the hash of its card, and all of them are within their limit."""
+    for stored in bundled():
+        _, card = load_policy(stored.path, scenario=stored.card.scenario, role=stored.card.role)
+        assert card.rounds > 0
+        assert card.settings
+    assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
+    names = {stored.full_name for stored in bundled()}
+    assert names >= {f"zoo:battle/{name}" for name in ("mfac", "sa-mfac3", "romfac1", "romfac", "a2c")}
+    assert find("zoo:battle/romfac", places.RUNS, "battle") is not None
