@@ -92,8 +92,9 @@ class Trainer:
         return Role(learner, Replay(s.replay_size, policy.state_size, policy.n_actions), copy.deepcopy(policy))
 
     def _role(self, team: int) -> Role | None:
-        """What the team's transitions teach; None for a team that nobody learns from."""
-        return self.roles[self.game.teams[team].role]
+        """What the team's transitions teach; None for a team that nobody learns from: its rounds are all the past's."""
+        own, other = (self.game.teams[t].role for t in (team, 0))
+        return None if own != other and self._past_rounds == self.game.rounds else self.roles[own]
 
     @property
     def rounds(self) -> int:
@@ -248,7 +249,7 @@ class Trainer:
 
     def _act(self, team: int, seen: Seen, noise: np.random.Generator) -> Ints:
         role = self.roles[self.game.teams[team].role]
-        uniforms = torch.from_numpy(noise.random(len(seen.at), dtype=np.float32)).to(self.device)
+        uniforms = torch.from_numpy(noise.random(len(seen.observation.round), dtype=np.float32)).to(self.device)
         with torch.no_grad():
             mean_actions = torch.from_numpy(seen.observation.mean_actions).to(self.device)
             states = seen.observation.compressed.to(self.device)
