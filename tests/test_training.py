@@ -175,6 +175,21 @@ def test_after_the_start_a_share_of_rounds_is_played_against_the_past(tmp_path: 
     assert not (actions[~past] == 3).all()
 
 
+def test_a_role_that_only_its_past_plays_does_not_learn(tmp_path: Path) -> None:
+    game = {"scenario": "pursuit", "map_size": 16, "max_steps": 30, "predators": 6, "prey": 9}
+    trainer = Trainer(settings(game=game, past_share=1.0), tmp_path / "romfac")
+    while not trainer._reached_start():
+        trainer.train_iteration()
+    start = {n: {k: v.clone() for k, v in r.learner.policy.state_dict().items()} for n, r in trainer.roles.items()}
+    row = trainer.train_iteration()
+    learned = {
+        n: any(not torch.equal(v, start[n][k]) for k, v in r.learner.policy.state_dict().items())
+        for n, r in trainer.roles.items()
+    }
+    assert learned == {"predator": True, "prey": False}
+    assert row["updates"] > 0
+
+
 def test_the_past_is_stored_and_restored(tmp_path: Path) -> None:
     whole = Trainer(settings(), tmp_path / "whole")
     while not whole._reached_start():

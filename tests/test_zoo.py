@@ -134,5 +134,5 @@ def test_what_comes_with_the_package_is_whole() -> None:
         assert card.settings
     assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
     names = {stored.full_name for stored in bundled()}
-    assert names >= {f"zoo:battle/{name}" for name in ("mfac", "sa-mfac3", "romfac1", "romfac", "a2c")}
+    assert names >= {f"zoo:battle/{name}" for name in ("mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac", "a2c")}
     assert find("zoo:battle/romfac", places.RUNS, "battle") is not None
