@@ -40,6 +40,7 @@ def played(policy: Path, opponent: Path, counts: tuple[int, ...], rounds: int) -
         "method": trained.method,
         "seed": trained.seed,
         "settings": json.dumps(_changed(trained)),
+        "rounds_trained": int(log["rounds"].iloc[-1]),
         "minutes": round(log["seconds"].iloc[-1] / 60, 1),
         "entropy": round(log["entropy"].tail(10).mean(), 3),
     }
