@@ -77,7 +77,8 @@ def _table1(lines: pd.DataFrame) -> pd.DataFrame:
             cells["win rate"] = _beside(
                 within(line["win_rate"], line["win_low"], line["win_high"]), line["paper_win_rate"]
             )
-            cells["kills"] = _beside(number(line["kills_mean"], 1), line["paper_kills_mean"], 1)
+            kills = within(line["kills_mean"], line["kills_low"], line["kills_high"], 1)
+            cells["kills"] = _beside(kills, line["paper_kills_mean"], 1)
         reward = within(line["reward_mean"], line["reward_low"], line["reward_high"], 0)
         cells["reward"] = _beside(reward, line["paper_reward_mean"], 0)
         cells["flipped"] = number(line["flip_rate"])
