@@ -39,9 +39,8 @@ def test_bundling_rounds_weights_and_keeps_the_card(runs: Path, filled: Path) ->
     assert (new.method, new.rounds, new.settings, new.versions) == (old.method, old.rounds, old.settings, old.versions)
 
 
-def test_prey_come_from_a2c_alone(filled: Path) -> None:
+def test_prey_come_from_a2c_and_a2c_brings_nothing_else(filled: Path) -> None:
     assert sorted(p.relative_to(filled).as_posix() for p in filled.glob("pursuit/*/*.safetensors")) == [
-        "pursuit/a2c/predator.safetensors",
         "pursuit/a2c/prey.safetensors",
         "pursuit/mfac/predator.safetensors",
     ]

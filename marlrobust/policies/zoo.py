@@ -35,8 +35,9 @@ def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
             raise UserError(f"{path.parent} is not trained to its end: go on with 'marlrobust train --resume'")
         scenario, name, _ = path.relative_to(runs).parts
         policy, card = load_policy(path, scenario=scenario)
-        if card.mean_field and card.role == TESTED[scenario][1] != TESTED[scenario][0]:
-            continue  # opponents are a2c's
+        own, other = TESTED[scenario]
+        if own != other and card.role == (other if card.mean_field else own):
+            continue  # opponents are a2c's, and a2c is nothing else
         card = replace(card, against=hashes.get(card.against, card.against))
         save_policy(zoo / scenario / name, policy, card, dtype=torch.float16)
         written.append(zoo / scenario / name / path.name)
