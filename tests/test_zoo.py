@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from marlrobust import reproduce
 from marlrobust.config import SweepSettings
 from marlrobust.errors import UserError
 from marlrobust.evaluation import runner
@@ -133,5 +134,7 @@ def test_what_comes_with_the_package_is_whole() -> None:
         assert card.settings
     assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
     names = {stored.full_name for stored in bundled()}
-    assert names >= {f"zoo:battle/{name}" for name in ("mfac", "sa-mfac", "sa-mfac3", "romfac1", "romfac", "a2c")}
+    methods = (*reproduce.METHODS, reproduce.OPPONENT)
+    assert names >= {f"zoo:{scenario}/{name}" for scenario in places.TESTED for name in methods}
     assert find("zoo:battle/romfac", places.RUNS, "battle") is not None
+    assert find("zoo:pursuit/a2c", places.RUNS, "pursuit", opponent=True) is not None
