@@ -14,16 +14,14 @@ from marlrobust.attacks.attack import ATTACKS
 from marlrobust.attacks.oracle import logits_of
 from marlrobust.attacks.values import Aimed
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import load_card, load_policy
+from marlrobust.policies.checkpoint import ADVERSARY, load_card, load_policy
 from marlrobust.policies.networks import Policy
 from marlrobust.policies.runs import RUNS, StoredPolicy
-
-ROLE = "adversary"
 
 
 def adversary_name(victim: str) -> str:
     """The folder of the adversary of the policy called `victim`."""
-    return f"{ROLE}-{victim}"
+    return f"{ADVERSARY}-{victim}"
 
 
 @ATTACKS.register("learned")
@@ -48,7 +46,7 @@ class Learned(Aimed):
         name = adversary_name(victim.path.parent.name)
         scenario = victim.card.scenario
         places = [victim.path.parent.parent / name, RUNS / scenario / name] if given is None else [Path(given)]
-        files = [place if place.suffix == ".safetensors" else place / f"{ROLE}.safetensors" for place in places]
+        files = [place if place.suffix == ".safetensors" else place / f"{ADVERSARY}.safetensors" for place in places]
         train = f"marlrobust train --method adversary --scenario {scenario} --against {victim.full_name}"
         for file in files:
             if file.is_file():
@@ -77,7 +75,7 @@ class Learned(Aimed):
 @lru_cache(4)
 def _loaded(file: str, digest: str) -> Any:
     path = Path(file)
-    adversary, card = load_policy(path, scenario=load_card(path).scenario, role=ROLE)
+    adversary, card = load_policy(path, scenario=load_card(path).scenario, role=ADVERSARY)
     if digest and card.hash != digest:
         raise UserError(f"{path} has changed since this evaluation began: run it again")
     return adversary

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import file_hash, load_policy
+from marlrobust.policies.checkpoint import ADVERSARY, Card, file_hash, load_policy, save_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 
 
@@ -89,3 +89,15 @@ def test_a_missing_or_damaged_card_is_said(stored: Path) -> None:
         load_policy(stored, scenario="battle")
     with pytest.raises(UserError, match="no policy at"):
         load_policy(stored.with_name("none.safetensors"), scenario="battle")
+
+
+def test_of_an_adversary_the_actor_is_kept(tmp_path: Path) -> None:
+    policy = MeanFieldPolicy(30, 5, hidden=16, embedding=4)
+    save_policy(tmp_path, policy, Card("adversary", "battle", ADVERSARY, 30, 5, 16, 4, True, 0, 1, 0.0))
+    path = tmp_path / f"{ADVERSARY}.safetensors"
+    assert all(name.startswith("actor.") for name in load_file(path))
+    loaded, _ = load_policy(path, scenario="battle")
+    states, mean_actions = torch.randn(3, 30), torch.rand(3, 5)
+    with torch.no_grad():
+        assert torch.equal(loaded.logits(states, mean_actions), policy.logits(states, mean_actions))
+        assert loaded.q_values(states, mean_actions).isnan().all()

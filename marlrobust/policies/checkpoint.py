@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import zipfile
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from marlrobust.errors import UserError
 from marlrobust.files import write_atomically
 from marlrobust.policies.networks import MeanFieldPolicy
+
+ADVERSARY = "adversary"  # role of those that the attack `learned` uses
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ def versions() -> dict[str, str]:
 def save_policy(folder: Path, policy: MeanFieldPolicy, card: Card, *, dtype: torch.dtype = torch.float32) -> None:
     """Write `<role>.safetensors`, its weights rounded to `dtype`, and `<role>.json` into `folder`, each atomically.
 
+    Of an adversary only the actor is kept: once trained, nobody asks for its values.
     A card that has versions keeps them; else they are those of now.
     """
     path = folder / f"{card.role}.safetensors"
-    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in policy.state_dict().items()}
+    weights = _stored(policy, card)
+    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in weights.items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
     save_card(path, replace(card, versions=card.versions or versions(), hash=file_hash(path)))
 
@@ -124,13 +129,20 @@ def load_policy(path: Path, *, scenario: str, role: str | None = None) -> tuple[
         embedding=card.embedding,
         mean_field=card.mean_field,
     )
-    expected = {k: tuple(v.shape) for k, v in policy.state_dict().items()}
+    weights = _stored(policy, card)
+    expected = {k: tuple(v.shape) for k, v in weights.items()}
     found = {k: tuple(v.shape) for k, v in tensors.items()}
     if expected != found:
         odd = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise UserError(f"{path} has the wrong shape: {odd} is {found.get(odd)}, its card says {expected.get(odd)}")
-    policy.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
+    absent = {k: torch.full_like(v, math.nan) for k, v in policy.state_dict().items() if k not in weights}
+    policy.load_state_dict(absent | {k: v.to(torch.float32) for k, v in tensors.items()})
     return policy.eval(), card
+
+
+def _stored(policy: MeanFieldPolicy, card: Card) -> dict[str, torch.Tensor]:
+    """The policy's weights that its file holds."""
+    return {k: v for k, v in policy.state_dict().items() if card.role != ADVERSARY or k.startswith("actor.")}
 
 
 def _is_pickle(path: Path) -> bool:

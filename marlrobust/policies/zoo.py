@@ -14,11 +14,10 @@ import pandas as pd
 import torch
 
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import file_hash, load_policy, save_card, save_policy
+from marlrobust.policies.checkpoint import ADVERSARY, file_hash, load_policy, save_card, save_policy
 from marlrobust.policies.runs import TESTED, ZOO, bundled
 
-MOST_BYTES = 25 * 2**20
-ADVERSARY = "adversary"  # role of those that the attack `learned` uses
+MOST_BYTES = 25_000_000
 MEASURED = ("rounds", "win_rate", "kills_mean", "reward_mean", "flip_rate")
 
 
@@ -46,9 +45,7 @@ def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
         raise UserError(f"there are no policies under {runs}")
     size = sum(path.stat().st_size for path in zoo.rglob("*") if path.is_file())
     if size > MOST_BYTES:
-        raise UserError(
-            f"{zoo} holds {size / 2**20:.1f} MB: at most {MOST_BYTES / 2**20:.0f} may come with the package"
-        )
+        raise UserError(f"{zoo} holds {size / 1e6:.1f} MB: at most {MOST_BYTES / 1e6:.0f} may come with the package")
     return written
 
 

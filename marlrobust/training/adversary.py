@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from marlrobust.attacks.attack import Threat
-from marlrobust.attacks.learned import ROLE
 from marlrobust.attacks.values import Aimed
 from marlrobust.attacks.victims import draw_victims
 from marlrobust.config import TrainSettings
 from marlrobust.games.game import Bools, Ints, Outcome
-from marlrobust.policies.checkpoint import load_policy
+from marlrobust.policies.checkpoint import ADVERSARY, load_policy
 from marlrobust.policies.networks import MeanFieldPolicy
 from marlrobust.policies.runs import StoredPolicy
 from marlrobust.policies.sampling import sample_actions
@@ -47,7 +46,7 @@ class AdversaryTrainer(Trainer):
 
     def _make_roles(self) -> dict[str, Role]:
         """The adversary, which begins with the team's critic turned round."""
-        return {ROLE: self._new_role(_turned(self.victim))}
+        return {ADVERSARY: self._new_role(_turned(self.victim))}
 
     @property
     def total_rounds(self) -> int:
@@ -67,7 +66,7 @@ class AdversaryTrainer(Trainer):
         return super().train_iteration()
 
     def _role(self, team: int) -> Role | None:
-        return self.roles[ROLE] if team == 0 else None
+        return self.roles[ADVERSARY] if team == 0 else None
 
     def _swapped(self) -> Bools:
         one_role = self.game.teams[0].role == self.game.teams[1].role
@@ -88,9 +87,9 @@ class AdversaryTrainer(Trainer):
             attacked = self._attacked[seen.observation.round, seen.observation.agent]
             rows = torch.from_numpy(np.flatnonzero(attacked)).to(self.device)
             seeing = mean_actions[rows]
-            targets = sample_actions(self.roles[ROLE].learner.policy.logits(compressed, mean_actions), uniforms[1])[
-                rows
-            ]
+            targets = sample_actions(
+                self.roles[ADVERSARY].learner.policy.logits(compressed, mean_actions), uniforms[1]
+            )[rows]
             states = seen.observation.compressed.dense(rows.cpu()).to(self.device)
             states = self.attack.perturb(self.victim, states, seeing, self._rng, reference=targets)
             logits[rows] = self.victim.logits(states, seeing)
