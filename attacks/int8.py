@@ -154,16 +154,16 @@ class Int8Batch:
         """The perturbation (n, d) float32 after `steps`, from the states or from `start`'s noise."""
         weights, (n, d) = self.network.weights(noise=start is not None), self.states.shape
         delta = self._start(weights, start)
-        h1, h2, gradient = (torch.empty_like(self.first) for _ in range(3))
-        first, second, a1, a2, g = (t.numpy() for t in (self.first, self.second, h1, h2, gradient))
+        h1, h2 = (torch.empty_like(self.first) for _ in range(2))
+        first, second, a1, a2, w3 = (t.numpy() for t in (self.first, self.second, h1, h2, self.w3))
 
         def forward(moved: bool, rows: slice) -> None:
             inputs = (delta[_padded(rows)], moved, first[rows], second[rows])
             kernels.forward(*inputs, *weights.forward, a1[rows], a2[rows])
 
-        def backward(rows: slice) -> None:
+        def backward(gradient: npt.NDArray[np.float32], rows: slice) -> None:
             moves = (delta[_padded(rows)], weights.grid.step, weights.low, weights.high)
-            kernels.backward(g[rows], a1[rows], a2[rows], *weights.backward, *moves)
+            kernels.backward(gradient[rows], a1[rows], a2[rows], w3, *weights.backward, *moves)
 
         with _Threads(n) as each:
             for step in range(steps):
@@ -171,8 +171,7 @@ class Int8Batch:
                 by_logits = gradient_by_logits(loss, torch.addmm(self.b3, h2, self.w3.t()))
                 # A sure policy's gradients are as small as 1e-45: their signs survive only if they grow.
                 by_logits /= by_logits.abs().amax(dim=1, keepdim=True).clamp_min(1e-45)
-                torch.mm(by_logits, self.w3, out=gradient)
-                each(backward)
+                each(partial(backward, by_logits.numpy()))
         levels = torch.from_numpy(delta)[:n, :d].float()
         return levels.sub_(weights.grid.levels).mul_(weights.unit)
 

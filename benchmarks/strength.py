@@ -151,12 +151,12 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
         labels = policy.logits(states, mean_actions).argmax(1)
 
     class Unit(torch.nn.Module):
-        """The policy on states scaled into [0, 1]; which states are meant, their number says: all, in order."""
+        """The policy on states scaled into [0, 1] and shaped as images, of one row of pixels; all of them, in order."""
 
         def forward(self, x: Tensor) -> Tensor:
-            return policy.logits(x * scale + low, mean_actions[: len(x)])
+            return policy.logits(x.flatten(1) * scale + low, mean_actions[: len(x)])
 
-    unit, epsilon, step = (states - low) / scale, EPSILON / scale, STEP_SIZE / scale
+    unit, epsilon, step = (states - low)[:, None, None] / scale, EPSILON / scale, STEP_SIZE / scale
     runs: dict[str, Callable[[], Tensor]]
     if package == "torchattacks":
         import torchattacks  # type: ignore[import-not-found]
@@ -174,7 +174,7 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
         )
         from art.estimators.classification import PyTorchClassifier  # type: ignore[import-not-found]
 
-        classifier = PyTorchClassifier(Unit().eval(), torch.nn.CrossEntropyLoss(), (states.shape[1],), policy.n_actions)
+        classifier = PyTorchClassifier(Unit().eval(), torch.nn.CrossEntropyLoss(), unit.shape[1:], policy.n_actions)
         shared = {"eps": epsilon, "eps_step": step, "max_iter": STEPS, "batch_size": n, "verbose": False}
         kinds = {"PGD": ProjectedGradientDescent, "MIM": MomentumIterativeMethod}
         runs = {
@@ -185,7 +185,7 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
     for name, run in runs.items():
         run()
         began = time.thread_time()
-        perturbed = run() * scale + low
+        perturbed = run().flatten(1) * scale + low
         took = (time.thread_time() - began) / n * 1e6
         rows.append(
             {"who": package, "attack": name, **_strength(policy, perturbed, mean_actions, labels), "us_per_state": took}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,17 @@ from marlrobust.attacks.int8 import Grid, Int8Network, network_of
 from marlrobust.policies.networks import MeanFieldPolicy
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="the processor has no AVX2")
+WITHOUT_VNNI = """
+import sys
+import llvmlite.binding
+features = llvmlite.binding.get_host_cpu_features()
+features["avx512vnni"] = False
+llvmlite.binding.get_host_cpu_features = lambda: features
+import pytest
+from marlrobust.attacks import kernels
+assert kernels.available() == "avx2"
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[1], "-k", "exact or signs or float32 or threads"]))
+"""
 
 
 def make_policy(**shape: Any) -> MeanFieldPolicy:
@@ -37,7 +50,7 @@ def test_products_are_exact(largest: int, extreme: bool) -> None:
     packed = kernels.pack(torch.from_numpy(weight.astype(np.float32)), largest, offset)
     out = np.zeros((12, 48), np.float32)
     kernels._multiply(a, 0, 12, packed, out)
-    levels = min(127, kernels.INT16_MAX // (2 * packed.run * largest))
+    levels = kernels.most_levels(packed.run, largest)
     rounded = np.floor(weight.astype(np.float32) * (np.float32(levels) / abs(weight).max(0).astype(np.float32)) + 0.5)
     assert levels >= 22
     assert abs(rounded).max() == levels
@@ -138,7 +151,7 @@ def test_where_integers_are_taken(threat: Any, parameters: Any, taken: bool) -> 
 
 @needs_kernels
 def test_float32_where_the_processor_has_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(kernels, "available", lambda: "")
     assert Int8Network.of(make_policy(), Threat(), 0.02) is None
     states, mean_actions = torch.rand(5, 50), torch.rand(5, 6)
     arguments = (make_policy(), states, mean_actions, torch.Generator())
@@ -161,3 +174,12 @@ def test_threads_change_no_bit(threads: int, mean_field: bool) -> None:
     finally:
         torch.set_num_threads(before)
     assert torch.equal(expected, found)
+
+
+@pytest.mark.skipif(kernels.available() != "vnni", reason="all tests here are without VNNI as it is")
+def test_products_and_strength_without_vnni() -> None:
+    """The other form, on a processor that has both."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_VNNI, __file__], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

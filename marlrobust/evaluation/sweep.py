@@ -244,7 +244,7 @@ def _provenance(cell: Cell, team: Team, attack: Attack | None) -> dict[str, Any]
         "train_rounds": cell.policy.card.rounds,
         "game": cell.game.model_dump_json(exclude_none=True),
         # the processor decides whether an attack of precision "auto" computes in integers
-        "versions": json.dumps({**versions(), "int8": str(kernels.available())}),
+        "versions": json.dumps({**versions(), "int8": kernels.available()}),
     }
 
 
