@@ -1,14 +1,17 @@
-"""What settings of the training lead to: policies trained by `marlrobust train --config`, played on the search's seed.
+"""What the settings of a training lead to: a grid around the presets, a training and a line each.
 
-    python -m benchmarks.search --opponent runs/search/a2c runs/search/A/battle/romfac ...
+    python -m benchmarks.search
 
-Appends to docs/reproduction-search.csv a line a policy: what its settings have that the presets have not, and what
-came of it. The seed is the search's own: what is reported is played on others.
+Trains into runs/search, one scenario a process, and goes on where it was interrupted; then plays what came of it on a
+seed of its own, on which nothing is reported, and writes docs/reproduction-search.csv.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,62 +28,93 @@ from marlrobust.games.scenarios import make_game
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.policies.runs import find
 
-SEED = 12345
-RESULTS = Path("docs/reproduction-search.csv")
+TRAINING_SEED, EVALUATION_SEED = 90, 12345
+ROUNDS = 20
+RUNS, RESULTS = Path("runs/search"), Path("docs/reproduction-search.csv")
+SHARED: dict[str, dict[str, Any]] = {"battle": {"loop_rounds": 100}, "pursuit": {}}
+"""Battle's loops are half as long as the preset's."""
+GRID: dict[str, tuple[dict[str, Any], ...]] = {
+    "battle": (
+        {},
+        {"method": "mfac"},
+        {"robust_replay_ratio": 1.0},
+        {"robust_replay_ratio": 1.0, "mu_max": 0.3},
+        {"mu_max": 0.3},
+        {"past_share": 0.0},
+        {"robust_entropy": 0.03},
+        {"gamma": 0.95},
+    ),
+    "pursuit": (
+        {},
+        {"method": "mfac"},
+        {"robust_replay_ratio": 2.0},
+        {"mu_max": 0.1},
+        {"mu_max": 0.3},
+        {"attack_steps": 5},
+        {"robust_entropy": 0.1},
+        {"past_share": 0.5},
+    ),
+}
+"""What differs from the preset, RoMFAC's, in each training."""
 
 
-def played(policy: Path, opponent: Path, counts: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """The line of one policy: `<measure>_<count>` for each count of attacked agents."""
-    trained = config.resolve(config.TrainSettings, config.load(policy / "config.yaml"))
-    scenario = trained.game.scenario
-    settings = config.SweepSettings()
-    log = pd.read_csv(policy / "train.csv")
+def folder(scenario: str, changes: dict[str, Any]) -> Path:
+    name = ",".join(f"{k}={v}" for k, v in changes.items())
+    return RUNS / scenario / (name or "preset")
+
+
+def train(scenario: str) -> None:
+    """All trainings of a scenario, one after the other: the first leaves the others its rounds before M_norm."""
+    for changes in GRID[scenario]:
+        out = folder(scenario, changes)
+        out.mkdir(parents=True, exist_ok=True)
+        settings = {"game": {"scenario": scenario}, "seed": TRAINING_SEED, **SHARED[scenario], **changes}
+        asked = out / "asked.yaml"
+        asked.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "marlrobust", "train", "--config", str(asked), "--out", str(out), "--resume"]
+        click.echo(f"{out} ...", err=True)
+        with open(out / "output.log", "a") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
+def played(scenario: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The line of one training: played against the bundled opponent, clean and with the whole team attacked."""
+    out = folder(scenario, changes)
+    log = pd.read_csv(out / "train.csv")
     line: dict[str, Any] = {
         "scenario": scenario,
-        "method": trained.method,
-        "seed": trained.seed,
-        "settings": json.dumps(_changed(trained)),
-        "rounds_trained": int(log["rounds"].iloc[-1]),
+        "changed": json.dumps(changes),
+        "trained_rounds": int(log["rounds"].iloc[-1]),
         "minutes": round(log["seconds"].iloc[-1] / 60, 1),
         "entropy": round(log["entropy"].tail(10).mean(), 3),
     }
-    for count in counts:
-        game = make_game(settings.game(scenario), rounds)
+    settings = config.SweepSettings()
+    for name in ("clean", "attacked"):
+        game = make_game(settings.game(scenario), ROUNDS)
         sides = []
-        for folder, team, other in zip((policy, opponent), game.teams, (False, True), strict=True):
-            stored = find(str(folder), Path(), scenario, opponent=other)
-            assert stored is not None, folder
+        for policy, team, other in ((str(out), game.teams[0], False), ("zoo:a2c", game.teams[1], True)):
+            stored = find(policy, Path(), scenario, opponent=other)
+            assert stored is not None, policy
             sides.append(load_policy(stored.path, scenario=scenario, role=team.role)[0])
         attack = make_attack(settings.attacks[0], settings.norm, settings.epsilons[0], "all", game.teams[0])
-        came = play_rounds(game, *sides, seed=SEED, attack=attack, count=count)
-        for name in ("win", "kills", "reward", "steps", "flip_rate"):
-            line[f"{name}_{count}"] = round(float(np.mean([getattr(r, name) for r in came])), 3)
+        count = game.teams[0].n_agents if name == "attacked" else 0
+        rounds = play_rounds(game, *sides, seed=EVALUATION_SEED, attack=attack, count=count)
+        measures = ("win", "reward") if name == "clean" else ("win", "reward", "flip_rate")
+        for measure in measures:
+            line[f"{measure}_{name}"] = round(float(np.mean([getattr(r, measure) for r in rounds])), 3)
     return line
 
 
-def _changed(trained: config.TrainSettings) -> dict[str, Any]:
-    """The settings that are not the preset's."""
-    scenario = trained.game.scenario
-    game = {"game": {"scenario": scenario}, "method": trained.method, "seed": trained.seed}
-    preset = config.resolve(config.TrainSettings, config.PRESETS[scenario], game)
-    usual = preset.model_dump(mode="json")
-    return {k: v for k, v in trained.model_dump(mode="json").items() if v != usual[k]}
-
-
 @click.command()
-@click.argument("policies", type=click.Path(exists=True, path_type=Path), nargs=-1)
-@click.option("--opponent", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--agents", default="0,32,64")
-@click.option("--rounds", default=20)
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
-def main(policies: tuple[Path, ...], opponent: Path, agents: str, rounds: int, out: Path) -> None:
+def main() -> None:
+    """Train the grid, play what came of it, write the table."""
     torch.set_num_threads(1)
-    lines = [pd.read_csv(out)] if out.exists() else []
-    for policy in policies:
-        lines.append(pd.DataFrame([played(policy, opponent, tuple(map(int, agents.split(","))), rounds)]))
-        click.echo(lines[-1].to_string(index=False))
-        table = pd.concat(lines, ignore_index=True)
-        write_atomically(out, lambda temporary, table=table: table.to_csv(temporary, index=False))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(train, GRID))
+    lines = [played(scenario, changes) for scenario, grid in GRID.items() for changes in grid]
+    table = pd.DataFrame(lines).assign(rounds=ROUNDS)
+    write_atomically(RESULTS, lambda temporary: table.to_csv(temporary, index=False))
+    click.echo(table.to_string(index=False))
 
 
 if __name__ == "__main__":
