@@ -454,8 +454,10 @@ def list_(what: str, runs: Path) -> None:
     \b
     marlrobust list attacks
     """
-    for name, words in _listing(what, runs):
-        click.echo(f"{name:<26} {words}")
+    listing = _listing(what, runs)
+    width = max((len(name) for name, _ in listing), default=0)
+    for name, words in listing:
+        click.echo(f"{name:<{width}}  {words}")
 
 
 def _listing(what: str, runs: Path) -> list[tuple[str, str]]:

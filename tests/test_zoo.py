@@ -121,9 +121,23 @@ def test_results_go_into_the_cards(filled: Path) -> None:
     path = filled / "battle" / "mfac" / "soldier.safetensors"
     card = load_card(path)
     assert card.results["attacked_agents"]["64"]["reward_mean"] == -60.0
-    assert "reward 311 with 0 attacked, reward -60 with 64 attacked" in card.summary()
+    assert "reward 311, under pgd -60" in card.summary()
     load_policy(path, scenario="battle")
     assert any(p.card.results for p in bundled())
+
+
+def test_results_of_the_attack_learned_are_its_adversarys(runs: Path, filled: Path) -> None:
+    victim, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
+    save_policy(filled / "battle" / "adversary-mfac", victim, replace(card, role="adversary", method="adversary"))
+    line = {"scenario": "battle", "policy": "mfac", "epsilon": 0.075, "attacked_agents": 64}
+    line |= dict.fromkeys(zoo.MEASURED, 0.25)
+    table = pd.DataFrame(
+        [{**line, "attack": "pgd", "reward_mean": 1.0}, {**line, "attack": "learned", "reward_mean": 0.5}]
+    )
+    assert zoo.add_results(table, "learned") == 1
+    assert not load_card(filled / "battle" / "mfac" / "soldier.safetensors").results
+    found = load_card(filled / "battle" / "adversary-mfac" / "adversary.safetensors").results
+    assert found["attacked_agents"]["64"]["reward_mean"] == 0.5
 
 
 def test_what_comes_with_the_package_is_whole() -> None:

@@ -53,9 +53,9 @@ class Card:
         """One line: how it was trained, and what its evaluation found, clean and with the most agents attacked."""
         words = [self.method, self.role, f"{self.rounds} rounds", f"seed {self.seed}", f"{self.seconds / 60:.0f} min"]
         by_count = self.results.get("attacked_agents", {})
-        for count in sorted({min(by_count, key=int), max(by_count, key=int)}, key=int) if by_count else ():
-            line = by_count[count]
-            words.append(f"reward {line['reward_mean']:.0f} with {count} attacked")
+        if by_count:
+            clean, attacked = (by_count[end(by_count, key=int)]["reward_mean"] for end in (min, max))
+            words.append(f"reward {clean:.0f}, under {self.results['attack']} {attacked:.0f}")
         return ", ".join([*words, self.hash[:12]])
 
 

@@ -2,6 +2,7 @@
 
 python -m marlrobust.policies.zoo bundle runs                       # what was trained, rounded to float16
 python -m marlrobust.policies.zoo results results/reproduction      # what an evaluation of it found
+python -m marlrobust.policies.zoo results results/2026-01-31 --attack learned      # of adversaries
 """
 
 from __future__ import annotations
@@ -49,27 +50,27 @@ def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
     return written
 
 
-def add_results(table: pd.DataFrame) -> int:
-    """Write into the cards of the bundled policies what `table` says of them; returns how many it knew.
+def add_results(table: pd.DataFrame, attack: str = "pgd") -> int:
+    """Write into the cards of the bundled policies what `attack` did to them, or if it is `learned` into those of its
+    adversaries; returns how many cards there were.
 
-    table: the lines of an evaluation's table.csv, one attack and epsilon. Each card gets, by count of attacked
-    agents, the lines' MEASURED.
+    table: the lines of an evaluation's table.csv, of one epsilon. Each card gets, by count of attacked agents, the
+    lines' MEASURED.
     """
     found = 0
+    table = table[table["attack"].isin(("none", attack))]
     for stored in bundled():
-        lines = table[(table["scenario"] == stored.card.scenario) & (table["policy"] == stored.name)]
+        if (stored.card.role == ADVERSARY) != (attack == "learned"):
+            continue
+        policy = stored.name.removeprefix(f"{ADVERSARY}-")
+        lines = table[(table["scenario"] == stored.card.scenario) & (table["policy"] == policy)]
         if lines.empty:
             continue
-        attacked = lines[lines["attacked_agents"] > 0]
         by_count = {
             str(line["attacked_agents"]): {k: round(float(line[k]), 3) for k in MEASURED if pd.notna(line[k])}
             for _, line in lines.iterrows()
         }
-        results = {
-            "attack": attacked["attack"].iloc[0],
-            "epsilon": float(attacked["epsilon"].iloc[0]),
-            "attacked_agents": by_count,
-        }
+        results = {"attack": attack, "epsilon": float(lines["epsilon"].max()), "attacked_agents": by_count}
         save_card(stored.path, replace(stored.card, results=results))
         found += 1
     return found
@@ -89,8 +90,9 @@ def _bundle(runs: Path) -> None:
 
 @main.command("results")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
-def _results(folder: Path) -> None:
-    click.echo(f"{add_results(pd.read_csv(folder / 'table.csv'))} cards")
+@click.option("--attack", default="pgd", show_default=True)
+def _results(folder: Path, attack: str) -> None:
+    click.echo(f"{add_results(pd.read_csv(folder / 'table.csv'), attack)} cards")
 
 
 if __name__ == "__main__":
