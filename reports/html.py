@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
@@ -49,7 +50,6 @@ FACTS = {
     "greedy": "Agents act",
     "features": "Perturbed part of the state",
     "norm": "Norm",
-    "attack_parameters": "Attack parameters",
 }
 """Key of `about` to what the page calls it."""
 
@@ -64,7 +64,7 @@ def render(
     `bracket.bracket_table` of the same policies.
 
     title, date, summary (str); command (str); config (YAML text); seeds, rounds, steps, victims, features,
-    norm, attack_parameters (str, number, list or dict); greedy (bool or str); notes (list of sentences);
+    norm (str, number, list or dict); greedy (bool or str); notes (list of sentences);
     policies (list of dicts); versions (dict). Other keys are listed too: nothing given is left out.
     """
     loader = jinja2.PackageLoader("marlrobust.reports", "templates")
@@ -320,8 +320,21 @@ def _facts(rows: pd.DataFrame, about: Mapping[str, Any]) -> list[tuple[str, str,
             value = {"True": "greedily (argmax)", "False": "by sampling from their policy"}.get(_text(value), value)
         if value not in (None, [], ""):
             facts.append((name, _text(value), key == "command"))
+    facts += [(f"Parameters of {attack}", text, False) for attack, text in _parameters(rows)]
     others = [key for key in about if key not in FACTS and key not in APART]
     return facts + [(key.replace("_", " ").capitalize(), _text(about[key]), False) for key in others]
+
+
+def _parameters(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """(attack, its own parameters), a line for each set of them; the threat has its own place on the page."""
+    if "attack_parameters" not in rows.columns:
+        return []
+    used = rows.loc[rows["attack"] != "none", ["attack", "attack_parameters"]].drop_duplicates()
+    lines = []
+    for attack, parameters in sorted(used.itertuples(index=False, name=None)):
+        own = {k: v for k, v in json.loads(parameters).items() if k != "threat" and v is not None}
+        lines.append((attack, _text(own)))
+    return [line for i, line in enumerate(lines) if line[1] and line not in lines[:i]]
 
 
 def _own_notes(table: pd.DataFrame) -> list[str]:

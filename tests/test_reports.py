@@ -310,6 +310,15 @@ def test_attacks_of_one_name_are_told_apart_by_their_parameters() -> None:
     assert table(own)["attack"].unique().tolist() == ["pgd"]
 
 
+def test_the_report_tells_an_attacks_parameters_once_and_in_words() -> None:
+    text = '{"threat": {"epsilon": 0.075}, "steps": 10, "step_size": null, "start": "state"}'
+    rows = synthetic(rounds=2).assign(attack_parameters=text)
+    page = html.render(rows, table(rows), {})
+    assert page.count("Parameters of pgd") == 1
+    assert "steps = 10, start = state<" in page
+    assert "Parameters of none" not in page
+
+
 def test_victims_and_budgets_are_lines_of_their_own() -> None:
     cell = {"attack": "pgd", "epsilon": 0.075, "attacked_agents": 8}
     ways = [{}, {"victims": "worst"}, {"budget": 10}, {"victims": "worst", "budget": 10}]
