@@ -97,11 +97,12 @@ def played(scenario: str, changes: dict[str, Any]) -> dict[str, Any]:
             assert stored is not None, policy
             sides.append(load_policy(stored.path, scenario=scenario, role=team.role)[0])
         attack = make_attack(settings.attacks[0], settings.norm, settings.epsilons[0], "all", game.teams[0])
-        count = game.teams[0].n_agents if name == "attacked" else 0
+        count = game.teams[0].size if name == "attacked" else 0
         rounds = play_rounds(game, *sides, seed=EVALUATION_SEED, attack=attack, count=count)
-        measures = ("win", "reward") if name == "clean" else ("win", "reward", "flip_rate")
-        for measure in measures:
+        for measure in ("win", "reward", "flip_rate"):
             line[f"{measure}_{name}"] = round(float(np.mean([getattr(r, measure) for r in rounds])), 3)
+        if not any(r.kills or r.losses for r in rounds):
+            line[f"win_{name}"] = np.nan  # where nobody dies nobody wins
     return line
 
 
@@ -112,7 +113,7 @@ def main() -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(train, GRID))
     lines = [played(scenario, changes) for scenario, grid in GRID.items() for changes in grid]
-    table = pd.DataFrame(lines).assign(rounds=ROUNDS)
+    table = pd.DataFrame(lines).assign(train_seed=TRAINING_SEED, seed=EVALUATION_SEED, rounds=ROUNDS)
     write_atomically(RESULTS, lambda temporary: table.to_csv(temporary, index=False))
     click.echo(table.to_string(index=False))
 

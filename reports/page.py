@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -24,20 +26,23 @@ def rows_of(path: Path) -> pd.DataFrame:
         raise UserError(f"cannot read rows from {path}: {error}") from None
 
 
+def searched(path: Path) -> pd.DataFrame:
+    """What was tried in training, of the page at `path`: from `<page>-search.csv` beside it (benchmarks/search.py)."""
+    tried = path.with_name(f"{path.stem}-search.csv")
+    return pd.read_csv(tried) if tried.exists() else pd.DataFrame()
+
+
 def write_page(rows: pd.DataFrame, path: Path) -> list[Path]:
     """Write the page at `path` and, beside it, its figures and its rows; returns their paths.
 
-    rows: one a round, of the paper's protocol. What was tried in training is read from `<page>-search.csv` beside it
-    (see benchmarks/search.py), where there is one.
+    rows: one a round, of the paper's protocol.
     """
     stem = path.with_suffix("")
-    tried = stem.with_name(f"{stem.name}-search.csv")
-    search = pd.read_csv(tried).fillna(DASH) if tried.exists() else pd.DataFrame()
     written = [write_bytes(stem.with_suffix(".parquet"), rows.to_parquet(index=False))]
     for metric, name in FIGURES.items():
         picture = figures.png(figures.figure(rows, metric), dpi=110)
         written.append(write_bytes(path.with_name(f"{stem.name}-{name}.png"), picture))
-    text = render(rows, search, stem.name)
+    text = render(rows, searched(path), stem.name)
     return [*written, write_bytes(path, text.encode())]
 
 
@@ -56,7 +61,8 @@ def render(rows: pd.DataFrame, search: pd.DataFrame, name: str) -> str:
             scenario: grid(_table1(lines[lines["scenario"] == scenario])) for scenario in lines["scenario"].unique()
         },
         kept={scenario: grid(_kept(lines[lines["scenario"] == scenario])) for scenario in lines["scenario"].unique()},
-        search=grid(search),
+        search=grid(_tried(search)) if len(search) else "",
+        tried=next(iter(search.to_dict("records")), {}),
         figures=FIGURES,
     )
 
@@ -114,6 +120,31 @@ def _kept(lines: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(shown)
+
+
+def _tried(search: pd.DataFrame) -> pd.DataFrame:
+    """A line a training of the search: what was changed, and what came of it."""
+    shown = []
+    for line in search.to_dict("records"):
+        changes = json.loads(line["changed"])
+        shown.append(
+            {
+                "scenario": line["scenario"],
+                "changed": ", ".join(f"{k} {v}" for k, v in changes.items()) or "nothing",
+                "minutes": number(line["minutes"], 0),
+                "entropy": number(line["entropy"]),
+                "win rate": _two(line, "win", 2),
+                "reward": _two(line, "reward", 0),
+                "flipped": number(line["flip_rate_attacked"]),
+            }
+        )
+    return pd.DataFrame(shown)
+
+
+def _two(line: dict[Any, Any], measure: str, digits: int) -> str:
+    """Clean, then with the whole team attacked; a dash where there is no such measure."""
+    both = [number(line[f"{measure}_{name}"], digits) for name in ("clean", "attacked")]
+    return DASH if DASH in both else " → ".join(both)
 
 
 def _percent(part: float, whole: float) -> str:
