@@ -112,9 +112,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "first_entropy": 0.1,
         "entropy": 0.1,
         "past_share": 1.0,
-        "mu_max": 0.15,  # from 0.2 on the policy can fall into one action, all at once and for good
+        "mu_max": 0.3,  # with 0.15 an attack turns every third decision
         "attack_steps": 10,  # a team made robust against 5 is turned by 10
-        "robust_entropy": 0.05,  # 0.1 leaves actions that any attack turns
+        "robust_entropy": 0.1,  # with 0.05 and this mu_max the policy can fall into one action, for good
     },
 }
 
