@@ -33,26 +33,26 @@ ROUNDS = 20
 RUNS, RESULTS = Path("runs/search"), Path("docs/reproduction-search.csv")
 SHARED: dict[str, dict[str, Any]] = {"battle": {"loop_rounds": 100}, "pursuit": {}}
 """Battle's loops are half as long as the preset's."""
+LESS = {"mu_max": 0.15, "robust_entropy": 0.05}
 GRID: dict[str, tuple[dict[str, Any], ...]] = {
     "battle": (
         {},
         {"method": "mfac"},
-        {"robust_replay_ratio": 1.0},
-        {"robust_replay_ratio": 1.0, "mu_max": 0.3},
         {"mu_max": 0.3},
+        {"mu_max": 0.3, "robust_entropy": 0.03},
+        {"robust_replay_ratio": 1.0},
         {"past_share": 0.0},
-        {"robust_entropy": 0.03},
         {"gamma": 0.95},
     ),
     "pursuit": (
         {},
         {"method": "mfac"},
-        {"robust_replay_ratio": 2.0},
-        {"mu_max": 0.1},
-        {"mu_max": 0.3},
+        {"robust_entropy": 0.05},
         {"attack_steps": 5},
-        {"robust_entropy": 0.1},
         {"past_share": 0.5},
+        LESS,
+        {**LESS, "epsilon": 0.1},
+        {**LESS, "loop_rounds": 120},
     ),
 }
 """What differs from the preset, RoMFAC's, in each training."""
