@@ -229,11 +229,14 @@ def resolve(kind: type[S], *layers: dict[str, Any]) -> S:
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        reasons = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}, not {e['input']!r}"
-            for e in error.errors()
-        ]
-        raise UserError("; ".join(reasons)) from None
+        raise UserError("; ".join(map(_reason, error.errors()))) from None
+
+
+def _reason(error: Any) -> str:
+    """What is wrong with a field, or with several that do not go together."""
+    message: str = error["msg"].removeprefix("Value error, ")
+    field = ".".join(map(str, error["loc"]))
+    return f"{field}: {message}, not {error['input']!r}" if field else message
 
 
 def merge(into: dict[str, Any], layer: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def test_a_sweep_finds_the_adversary_of_its_policy(trained: StoredPolicy, runs: 
 
 
 def test_settings_name_method_and_policy_together() -> None:
-    with pytest.raises(UserError, match="give --against NAME"):
+    with pytest.raises(UserError, match=r"^an adversary .* give --against NAME$"):
         resolve(TrainSettings, {"method": "adversary"})
     with pytest.raises(UserError, match="give --method adversary"):
         resolve(TrainSettings, {"against": "mfac"})
