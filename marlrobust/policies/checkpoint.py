@@ -51,7 +51,12 @@ class Card:
 
     def summary(self) -> str:
         """One line: how it was trained, and what its evaluation found, clean and with the most agents attacked."""
-        words = [*dict.fromkeys((self.method, self.role)), f"{self.rounds} rounds", f"seed {self.seed}", f"{self.seconds / 60:.0f} min"]
+        words = [
+            *dict.fromkeys((self.method, self.role)),
+            f"{self.rounds} rounds",
+            f"seed {self.seed}",
+            f"{self.seconds / 60:.0f} min",
+        ]
         by_count = self.results.get("attacked_agents", {})
         if by_count:
             clean, attacked = (by_count[end(by_count, key=int)]["reward_mean"] for end in (min, max))
