@@ -38,10 +38,8 @@ GRID: dict[str, tuple[dict[str, Any], ...]] = {
     "battle": (
         {},
         {"method": "mfac"},
-        {"mu_max": 0.3},
         {"mu_max": 0.3, "robust_entropy": 0.03},
         {"robust_replay_ratio": 1.0},
-        {"past_share": 0.0},
         {"gamma": 0.95},
     ),
     "pursuit": (
@@ -49,7 +47,6 @@ GRID: dict[str, tuple[dict[str, Any], ...]] = {
         {"method": "mfac"},
         {"robust_entropy": 0.05},
         {"attack_steps": 5},
-        {"past_share": 0.5},
         LESS,
         {**LESS, "epsilon": 0.1},
         {**LESS, "loop_rounds": 120},
