@@ -37,7 +37,6 @@ LESS = {"mu_max": 0.15, "robust_entropy": 0.05}
 GRID: dict[str, tuple[dict[str, Any], ...]] = {
     "battle": (
         {},
-        {"method": "mfac"},
         {"mu_max": 0.3, "robust_entropy": 0.03},
         {"robust_replay_ratio": 1.0},
         {"gamma": 0.95},
