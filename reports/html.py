@@ -334,7 +334,7 @@ def _parameters(rows: pd.DataFrame) -> list[tuple[str, str]]:
     for attack, parameters in sorted(used.itertuples(index=False, name=None)):
         own = {k: v for k, v in json.loads(parameters).items() if k != "threat" and v is not None}
         lines.append((attack, _text(own)))
-    return [line for i, line in enumerate(lines) if line[1] and line not in lines[:i]]
+    return [line for line in dict.fromkeys(lines) if line[1]]
 
 
 def _own_notes(table: pd.DataFrame) -> list[str]:
