@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from marlrobust.attacks.attack import ATTACKS, Attack
+from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.gradient import FGSM, PGD, Margin, margin
 from marlrobust.attacks.momentum import APGDCrossEntropy, APGDRatio
-from marlrobust.attacks.oracle import has_values, logits_of, values_of
 from marlrobust.attacks.square import Square
 from marlrobust.attacks.values import Critic, Targeted
-from marlrobust.policies.networks import Policy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy, has_values, values_of
 
 FLIPPING: tuple[type[Attack], ...] = (FGSM, PGD, Margin, APGDCrossEntropy, APGDRatio)
 """Cheap first: each is made on the states whose action still stands."""
@@ -30,7 +30,6 @@ LOWERING: tuple[type[Attack], ...] = (Targeted, Critic)
 """Made on all states, where the policy has a critic: flipping an action is not yet harming the team."""
 
 
-@ATTACKS.register("auto")
 @dataclass(frozen=True, kw_only=True)
 class Auto(Attack):
     """The strongest that we have, state by state, without a parameter.
@@ -46,9 +45,9 @@ class Auto(Attack):
     )
 
     @torch.no_grad()
-    def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
+    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
         """See `Attack.perturb`."""
-        search = _Search(policy, states, mean_actions)
+        search = _Search(policy, decisions.showing(decisions.dense))
         for kind in FLIPPING:
             search.offer(kind(threat=self.threat), ~search.flipped, rng)
         search.offer(Square(threat=self.threat, queries=QUERIES), ~search.flipped & (search.raised < STUCK), rng)
@@ -61,26 +60,27 @@ class Auto(Attack):
 class _Search:
     """The best perturbation of each state so far."""
 
-    def __init__(self, policy: Policy, states: Tensor, mean_actions: Tensor) -> None:
-        self.policy, self.states, self.mean_actions = policy, states, mean_actions
-        once, again = (logits_of(policy, states, mean_actions) for _ in range(2))
+    def __init__(self, policy: Policy, decisions: Decisions) -> None:
+        self.policy, self.decisions = policy, decisions
+        once, again = (policy.logits(decisions) for _ in range(2))
         self.passes = 1 if torch.equal(once, again) else PASSES
-        logits = self._logits(states, mean_actions)
+        logits = self._logits(decisions)
         self.actions = logits.argmax(1)
         self.margins = margin(logits, self.actions)
         self.raised = torch.zeros_like(self.margins)  # the margin, by the best of all attempts
-        self.values = values_of(policy, states, mean_actions) if has_values(policy) else None
-        self.best = states.clone()
-        self.flipped = torch.zeros(len(states), dtype=torch.bool, device=states.device)
-        self.harm = self._harm(logits, torch.arange(len(states), device=states.device))
+        self.values = values_of(policy, decisions) if has_values(policy) else None
+        self.best = decisions.dense.clone()
+        self.flipped = torch.zeros_like(self.margins, dtype=torch.bool)
+        self.harm = self._harm(logits, torch.arange(len(logits), device=logits.device))
 
     def offer(self, attack: Attack, on: Tensor, rng: torch.Generator) -> None:
         """Make `attack` on the states `on` (n,) bool, and keep what it does better."""
         rows = on.nonzero()[:, 0]
         if not len(rows):
             return
-        tried = attack.perturb(self.policy, self.states[rows], self.mean_actions[rows], rng)
-        logits = self._logits(tried, self.mean_actions[rows])
+        clean = self.decisions.take(rows)
+        tried = attack.perturb(self.policy, clean, rng)
+        logits = self._logits(clean.showing(tried))
         risen = margin(logits, self.actions[rows]) - self.margins[rows]
         self.raised[rows] = torch.maximum(self.raised[rows], risen)
         flips, harm = logits.argmax(1) != self.actions[rows], self._harm(logits, rows)
@@ -88,9 +88,9 @@ class _Search:
         rows, flips, harm = rows[better], flips[better], harm[better]
         self.best[rows], self.flipped[rows], self.harm[rows] = tried[better], flips, harm
 
-    def _logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
+    def _logits(self, decisions: Decisions) -> Tensor:
         """Logits (n, a), the mean of `passes`."""
-        passes = [logits_of(self.policy, states, mean_actions) for _ in range(self.passes)]
+        passes = [self.policy.logits(decisions) for _ in range(self.passes)]
         return passes[0] if self.passes == 1 else torch.stack(passes).mean(0)
 
     def _harm(self, logits: Tensor, rows: Tensor) -> Tensor:

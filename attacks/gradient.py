@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from marlrobust.attacks.attack import ATTACKS, Attack
-from marlrobust.attacks.int8 import Int8Network
-from marlrobust.attacks.oracle import Loss, gradient_by_states, logits_of
-from marlrobust.attacks.random import uniform
-from marlrobust.errors import UserError
-from marlrobust.policies.networks import Policy
+from marlrobust.attacks.attack import Attack
+from marlrobust.attacks.fast.network import Int8Network
+from marlrobust.attacks.oracle import Loss, gradient_by_states
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy
 
 CHUNK, INT8_CHUNK = 256, 2048
-"""States perturbed together: what a float32 step touches stays in the cache; integers have own blocks."""
+"""States perturbed together: what a float32 step touches stays in the cache; integers have their own blocks."""
 
 StepRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From delta (n, d), the gradient (n, d) and the loss (n,) there to the next delta, not yet projected."""
+
+Steps = Annotated[int, Field(ge=1, description="Gradient steps.")]
+StepSize = Annotated[float, Field(gt=0, description="In state units; none is 2.5 * epsilon / steps.")]
+Restarts = Annotated[int, Field(ge=1, description="Ascents from different starts, of which the best is kept.")]
+Start = Annotated[Literal["state", "uniform"], Field(description="Where the first ascent starts.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +38,8 @@ class GradientAttack(Attack):
     cross the ball from any start. restarts: ascents from different starts; the one with the highest loss is
     kept, state by state. start: "state" (eq. 11 of Zhou and Liu 2022) or "uniform" in the ball; restarts
     after the first are always uniform. precision: "auto" is 8-bit integers where policy, threat and
-    processor allow it (see `int8.py`; uniform starts are then drawn from at least 33 values a feature),
-    "float32" is float32 everywhere.
+    processor allow it (see `fast/network.py`; uniform starts are then drawn from at least 33 values per
+    feature), "float32" is float32 everywhere.
 
     A new attack writes `loss`; one that compares with something else than the clean action writes
     `reference`; one that steps otherwise writes `step_rule`, and one whose last point need not be its best
@@ -44,75 +49,48 @@ class GradientAttack(Attack):
     keep_best: ClassVar[bool] = False
     """Whether an ascent returns the point with the highest loss that it saw, or its last."""
 
-    steps: int = 10
-    step_size: float | None = None
-    restarts: int = 1
-    start: Literal["state", "uniform"] = "state"
-    precision: Literal["auto", "float32"] = "auto"
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            raise UserError(f"steps and restarts must be at least 1, not {self.steps} and {self.restarts}")
-        if self.step_size is not None and not self.step_size > 0:
-            raise UserError(f"step_size must be above 0, not {self.step_size}")
-        if self.start not in ("state", "uniform"):
-            raise UserError(f"unknown start '{self.start}': use 'state' or 'uniform'")
-        if self.precision not in ("auto", "float32"):
-            raise UserError(f"unknown precision '{self.precision}': use 'auto' or 'float32'")
+    steps: Steps = 10
+    step_size: StepSize | None = None
+    restarts: Restarts = 1
+    start: Start = "state"
+    precision: Annotated[
+        Literal["auto", "float32"], Field(description="auto: 8-bit integers where they can be used.")
+    ] = "auto"
 
     @abstractmethod
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """What is ascended, for each state: (n,) from logits (n, a) and what `reference` returned."""
 
-    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
-        """What the loss compares with, (n, ...), from the clean states and logits: the clean actions (n,)."""
+    def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
+        """What the loss compares with, (n, ...), from the clean decisions and logits: the clean actions (n,)."""
         actions: Tensor = logits.argmax(dim=1)
         return actions
 
     def step_rule(self, states: Tensor) -> StepRule:
-        """A new ascent's steps from `states` (n, d): along the gradient's sign in l_inf, the gradient in l_2."""
+        """A new ascent's steps from `states` (n, d): along the steepest direction of the threat's norm."""
 
         def step(delta: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
-            return torch.add(delta, self.direction(gradient), alpha=self._step_size())
+            return torch.add(delta, self.threat.direction(gradient), alpha=self._step_size())
 
         return step
-
-    def direction(self, gradient: Tensor) -> Tensor:
-        """The steepest ascent (n, d) of length 1 in the threat's norm, over the features that may change."""
-        if self.threat.norm == "l_inf":
-            return gradient.sign()
-        mask = self.threat.mask(gradient.shape[1], gradient.device)
-        gradient = gradient if mask is None else gradient * mask
-        # The largest number is divided out first: gradients of a sure policy are tiny, their squares 0.
-        gradient = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
-        unit: Tensor = gradient / torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-30)
-        return unit
 
     def _step_size(self) -> float:
         return 2.5 * self.threat.radius / self.steps if self.step_size is None else self.step_size
 
     def perturb(
-        self,
-        policy: Policy,
-        states: Tensor,
-        mean_actions: Tensor,
-        rng: torch.Generator,
-        *,
-        reference: Tensor | None = None,
+        self, policy: Policy, decisions: Decisions, rng: torch.Generator, *, reference: Tensor | None = None
     ) -> Tensor:
         """See `Attack.perturb`. reference: (n, ...), in place of what the method `reference` would return."""
         with torch.inference_mode(False), torch.no_grad():
-            if states.is_inference() or mean_actions.is_inference():  # autograd takes ordinary tensors only
-                states, mean_actions = states.clone(), mean_actions.clone()
-            states, mean_actions = states.detach().contiguous(), mean_actions.detach().contiguous()
+            decisions = _ordinary(decisions)
             starts = self._starts(rng)
             network = self._int8_network(policy)
             size = CHUNK if network is None else INT8_CHUNK
-            perturbed = torch.empty_like(states)
-            for first in range(0, len(states), size):
+            perturbed = torch.empty_like(decisions.dense)
+            for first in range(0, len(decisions), size):
                 rows = slice(first, first + size)
                 given = None if reference is None else reference[rows]
-                perturbed[rows] = self._perturb(policy, network, states[rows], mean_actions[rows], starts, given)
+                perturbed[rows] = self._perturb(policy, network, decisions.take(rows), starts, given)
             return perturbed
 
     def _starts(self, rng: torch.Generator) -> list[torch.Generator | None]:
@@ -127,7 +105,7 @@ class GradientAttack(Attack):
     def _int8_network(self, policy: Policy) -> Int8Network | None:
         """The policy's network in integers, if this attack's steps can be taken there: None if not."""
         threat = self.threat
-        plain = type(self).step_rule is GradientAttack.step_rule and threat.norm == "l_inf"
+        plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed
         if self.precision != "auto" or not plain or threat.low is not None or threat.high is not None:
             return None
         return Int8Network.of(policy, threat, self._step_size())
@@ -136,15 +114,15 @@ class GradientAttack(Attack):
         self,
         policy: Policy,
         network: Int8Network | None,
-        states: Tensor,
-        mean_actions: Tensor,
+        decisions: Decisions,
         starts: list[torch.Generator | None],
         reference: Tensor | None,
     ) -> Tensor:
         """The best of one ascent from each of `starts`: perturbed states (n, d) of one chunk."""
-        batch = None if network is None else network.batch(states, mean_actions)
-        logits = logits_of(policy, states, mean_actions) if batch is None else batch.clean_logits
-        compared = self.reference(policy, states, mean_actions, logits) if reference is None else reference
+        states = decisions.dense
+        batch = None if network is None else network.batch(states, decisions.mean_actions)
+        logits = policy.logits(decisions) if batch is None else batch.clean_logits
+        compared = self.reference(policy, decisions, logits) if reference is None else reference
 
         def loss(logits: Tensor) -> Tensor:
             return self.loss(logits, compared)
@@ -152,36 +130,38 @@ class GradientAttack(Attack):
         best, best_loss = states, torch.full((len(states),), -torch.inf, device=states.device)
         for start in starts:
             if batch is None:
-                delta = self._ascend(policy, states, mean_actions, loss, start)
+                delta = self._ascend(policy, decisions, loss, start)
             else:
                 delta = batch.ascend(loss, self.steps, start)
             perturbed = self.threat.deliver(states, delta)
             if len(starts) == 1:
                 return perturbed
-            value = loss(logits_of(policy, perturbed, mean_actions))
+            value = loss(policy.logits(decisions.showing(perturbed)))
             best, best_loss = _better(best, best_loss, perturbed, value)
         return best
 
-    def _ascend(
-        self,
-        policy: Policy,
-        states: Tensor,
-        mean_actions: Tensor,
-        loss: Loss,
-        start: torch.Generator | None,
-    ) -> Tensor:
+    def _ascend(self, policy: Policy, decisions: Decisions, loss: Loss, start: torch.Generator | None) -> Tensor:
         """The ascent loop: a perturbation (n, d)."""
-        delta = torch.zeros_like(states) if start is None else uniform(self.threat, states, start)
+        states = decisions.dense
+        delta = torch.zeros_like(states) if start is None else self.threat.uniform(states, start)
         step = self.step_rule(states)
         best, highest = delta, torch.full((len(states),), -torch.inf, device=states.device)
         for _ in range(self.steps):
-            value, gradient = gradient_by_states(policy, states + delta, mean_actions, loss)
+            value, gradient = gradient_by_states(policy, decisions, states + delta, loss)
             if self.keep_best:
                 best, highest = _better(best, highest, delta, value)
             delta = self.threat.project(step(delta, gradient, value), states)
         if not self.keep_best:
             return delta
-        return _better(best, highest, delta, loss(logits_of(policy, states + delta, mean_actions)))[0]
+        return _better(best, highest, delta, loss(policy.logits(decisions.showing(states + delta))))[0]
+
+
+def _ordinary(decisions: Decisions) -> Decisions:
+    """The same with dense states, and with tensors that autograd takes: it refuses those of inference mode."""
+    states, mean_actions = (
+        (t.clone() if t.is_inference() else t).detach().contiguous() for t in (decisions.dense, decisions.mean_actions)
+    )
+    return replace(decisions, states=states, mean_actions=mean_actions)
 
 
 def _better(best: Tensor, highest: Tensor, delta: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,7 +176,6 @@ def margin(logits: Tensor, actions: Tensor) -> Tensor:
     return logits.scatter(1, actions[:, None], -torch.inf).amax(1) - own[:, 0]
 
 
-@ATTACKS.register("pgd")
 @dataclass(frozen=True, kw_only=True)
 class PGD(GradientAttack):
     """Projected gradient descent on the cross-entropy to the clean action, as an ascent (eq. 11)."""
@@ -208,7 +187,6 @@ class PGD(GradientAttack):
         return F.cross_entropy(logits, reference, reduction="none")
 
 
-@ATTACKS.register("margin")
 @dataclass(frozen=True, kw_only=True)
 class Margin(GradientAttack):
     """Ascent on how far the best other logit is above the clean action's: it sees through a saturated softmax."""
@@ -220,17 +198,16 @@ class Margin(GradientAttack):
         return margin(logits, reference)
 
 
-@ATTACKS.register("fgsm")
 @dataclass(frozen=True, kw_only=True)
 class FGSM(PGD):
     """The fast gradient sign method: PGD with one step of epsilon from the state."""
 
     summary: ClassVar[str] = "one gradient step of epsilon (Goodfellow et al. 2015)"
 
-    steps: int = field(default=1, init=False)
-    step_size: float | None = field(default=None, init=False)
-    restarts: int = field(default=1, init=False)
-    start: Literal["state", "uniform"] = field(default="state", init=False)
+    steps: Steps = field(default=1, init=False)
+    step_size: StepSize | None = field(default=None, init=False)
+    restarts: Restarts = field(default=1, init=False)
+    start: Start = field(default="state", init=False)
 
     def _step_size(self) -> float:
         return self.threat.radius

@@ -2,80 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
-from marlrobust.attacks.attack import ATTACKS
-from marlrobust.attacks.oracle import logits_of
+from marlrobust.attacks.oracle import ready
 from marlrobust.attacks.values import Aimed
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import ADVERSARY, load_card, load_policy
-from marlrobust.policies.networks import Policy
-from marlrobust.policies.runs import RUNS, StoredPolicy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.library import Library, StoredPolicy
+from marlrobust.policies.policy import Policy
+
+ADVERSARY = "adversary"
+"""The role of an adversary's file: `adversary.safetensors`, whose card says `against` which policy it was trained."""
 
 
 def adversary_name(victim: str) -> str:
-    """The folder of the adversary of the policy called `victim`."""
+    """The folder of the adversary of the policy whose folder is called `victim`."""
     return f"{ADVERSARY}-{victim}"
 
 
-@ATTACKS.register("learned")
 @dataclass(frozen=True, kw_only=True)
 class Learned(Aimed):
     """For each agent a trained policy names the action that harms the team most; the gradient gets it there.
 
-    adversary: its folder or file, and from Python the policy itself; in a sweep, None is the one trained against the
-    policy under attack (`marlrobust train --method adversary --against NAME`), under `adversary-NAME` beside it or
-    under runs. digest: SHA-256 that its file must have; empty is any.
+    adversary: that policy, by a name under runs, a bundled name, a folder or a file; from Python, also any policy.
+    None is the one trained against the policy under attack (`marlrobust train --against NAME`): `adversary-NAME`
+    beside that policy or under runs.
     """
 
     summary: ClassVar[str] = "a trained adversary names each agent's action, the gradient reaches it (Sun et al. 2022)"
 
-    adversary: Any = None
-    digest: str = ""
+    adversary: Annotated[Any, Field(description="A stored adversary; none is the one of the policy attacked.")] = None
 
-    @classmethod
-    def resolved(cls, parameters: Mapping[str, Any], victim: StoredPolicy) -> dict[str, Any]:
+    def resolved(self, victim: StoredPolicy, library: Library) -> Learned:
         """See `Attack.resolved`; raises UserError where the adversary was trained against another policy."""
-        given = parameters.get("adversary")
-        name = adversary_name(victim.path.parent.name)
-        scenario = victim.card.scenario
-        places = [victim.path.parent.parent / name, RUNS / scenario / name] if given is None else [Path(given)]
-        files = [place if place.suffix == ".safetensors" else place / f"{ADVERSARY}.safetensors" for place in places]
-        train = f"marlrobust train --method adversary --scenario {scenario} --against {victim.full_name}"
-        for file in files:
-            if file.is_file():
-                card = load_card(file)
-                if card.against != victim.card.hash:
-                    raise UserError(f"{file} was trained against another policy than {victim.full_name}: '{train}'")
-                return {**parameters, "adversary": str(file), "digest": card.hash}
-        raise UserError(f"there is no adversary for {victim.full_name} in {files[-1].parent}: train one with '{train}'")
+        found = self._found(victim, library)
+        if found is None:
+            return self
+        own = [adversary for adversary in found if adversary.card.against == victim.card.hash]
+        if own:
+            return replace(self, adversary=own[0])
+        train = (
+            f"train one with 'marlrobust train --against {_name(victim, library)} --scenario {victim.card.scenario}'"
+        )
+        if found:
+            raise UserError(f"{found[0].full_name} was trained against another policy than {victim.full_name}: {train}")
+        named = "" if self.adversary is None else f" '{self.adversary}'"
+        raise UserError(f"there is no adversary{named} for {victim.full_name}: {train}")
 
-    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+    def _found(self, victim: StoredPolicy, library: Library) -> list[StoredPolicy] | None:
+        """The stored adversaries that `adversary` may mean; None where it is a policy given from Python."""
+        given = self.adversary
+        if isinstance(given, StoredPolicy):
+            return [given]
+        if not isinstance(given, str | None):
+            return None
+        folder = victim.path.parent
+        own = adversary_name(folder.name)
+        names = [str(folder.with_name(own)), own] if given is None else [given]
+        stored = [p for name in names if (p := library.find(name, victim.card.scenario, ADVERSARY))]
+        # one's own `mfac` has the name of a bundled policy, whose adversary is not its own
+        return [p for p in stored if given is not None or victim.bundled or not p.bundled]
+
+    def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
         """The target actions (n,), the adversary's likeliest."""
-        adversary = self.adversary
-        if adversary is None:
-            raise UserError("the attack 'learned' needs an adversary: give a file, or a policy from Python")
-        if isinstance(adversary, str):
-            adversary = _loaded(adversary, self.digest).to(states.device)
-        targets: Tensor = logits_of(adversary, states, mean_actions).argmax(1)
+        adversary = ready(self.adversary, "adversary", logits.device)
+        targets: Tensor = adversary.logits(decisions).argmax(1)
         return targets
 
-    def parameters(self) -> dict[str, Any]:
-        """See `Attack.parameters`; a policy given from Python is named by its class alone."""
-        own = self.adversary
-        return {**super().parameters(), "adversary": own if isinstance(own, str | None) else type(own).__name__}
 
-
-@lru_cache(4)
-def _loaded(file: str, digest: str) -> Any:
-    path = Path(file)
-    adversary, card = load_policy(path, scenario=load_card(path).scenario, role=ADVERSARY)
-    if digest and card.hash != digest:
-        raise UserError(f"{path} has changed since this evaluation began: run it again")
-    return adversary
+def _name(victim: StoredPolicy, library: Library) -> str:
+    """What a training finds the victim by."""
+    folder = victim.path.parent
+    if victim.bundled:
+        return victim.full_name
+    return folder.name if folder.parent == library.runs / victim.card.scenario else str(folder)

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from marlrobust.attacks.attack import ATTACKS
-from marlrobust.attacks.gradient import PGD, GradientAttack, StepRule, margin
-from marlrobust.errors import UserError
+from marlrobust.attacks.gradient import PGD, GradientAttack, StepRule, Steps, StepSize, margin
 
 
-@ATTACKS.register("mim")
 @dataclass(frozen=True, kw_only=True)
 class MIM(PGD):
     """PGD along a running sum of gradients, each scaled to an l_1 norm of 1. decay: of the sum, at least 0."""
 
     summary: ClassVar[str] = "PGD with momentum (Dong et al. 2018)"
 
-    decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.decay >= 0:
-            raise UserError(f"decay must be at least 0, not {self.decay}")
+    decay: Annotated[float, Field(ge=0, description="Of the running sum, per step.")] = 1.0
 
     def step_rule(self, states: Tensor) -> StepRule:
         """See `GradientAttack.step_rule`."""
@@ -35,7 +28,7 @@ class MIM(PGD):
         def step(delta: Tensor, gradient: Tensor, loss: Tensor) -> Tensor:
             gradient = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
             total.mul_(self.decay).add_(gradient / gradient.abs().sum(1, keepdim=True).clamp_min(1e-30))
-            return torch.add(delta, self.direction(total), alpha=self._step_size())
+            return torch.add(delta, self.threat.direction(total), alpha=self._step_size())
 
         return step
 
@@ -46,26 +39,21 @@ class APGD(GradientAttack):
 
     keep_best: ClassVar[bool] = True
 
-    steps: int = 20
-    step_size: float | None = field(default=None, init=False)
+    steps: Steps = 20
+    step_size: StepSize | None = field(default=None, init=False)
 
     def step_rule(self, states: Tensor) -> StepRule:
         """See `GradientAttack.step_rule`."""
         return _AutoSteps(self, states)
 
 
-@ATTACKS.register("apgd-ce")
 @dataclass(frozen=True, kw_only=True)
 class APGDCrossEntropy(APGD, PGD):
     """APGD on the cross-entropy."""
 
     summary: ClassVar[str] = "auto-PGD on the cross-entropy: no step size to choose (Croce and Hein 2020)"
 
-    steps: int = 20
-    step_size: float | None = field(default=None, init=False)
 
-
-@ATTACKS.register("apgd-dlr")
 @dataclass(frozen=True, kw_only=True)
 class APGDRatio(APGD):
     """APGD on the difference of logits ratio, which no rescaling of the logits changes."""
@@ -107,7 +95,7 @@ class _AutoSteps:
         if self.step in self.checkpoints:
             delta, gradient = self._check(delta, gradient)
         momentum = self.MOMENTUM if self.step else 0.0
-        ahead = self._project(delta + self.size * self.attack.direction(gradient))
+        ahead = self._project(delta + self.size * self.attack.threat.direction(gradient))
         following = delta + (1 - momentum) * (ahead - delta) + momentum * (delta - self.before)
         self.before = delta
         self.step += 1

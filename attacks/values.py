@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from marlrobust.attacks.attack import ATTACKS
 from marlrobust.attacks.gradient import GradientAttack
-from marlrobust.attacks.oracle import values_of
 from marlrobust.errors import UserError
-from marlrobust.policies.networks import Policy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy, values_of
 
 
-@ATTACKS.register("mad")
 @dataclass(frozen=True, kw_only=True)
 class MAD(GradientAttack):
     """Maximal action difference. Its gradient is 0 at the state itself, so that it starts from noise."""
 
     summary: ClassVar[str] = "ascent on the KL divergence from the clean policy (Zhang et al. 2020)"
 
-    start: Literal["state", "uniform"] = "uniform"
+    start: Annotated[Literal["uniform"], Field(description="It has no gradient at the state.")] = "uniform"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.start == "state":
-            raise UserError("mad has no gradient at the state: leave its start 'uniform'")
-
-    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+    def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
         """The clean log-probabilities (n, a)."""
         return F.log_softmax(logits, 1)
 
@@ -48,7 +42,6 @@ class Aimed(GradientAttack):
         return -F.cross_entropy(logits, reference, reduction="none")
 
 
-@ATTACKS.register("targeted")
 @dataclass(frozen=True, kw_only=True)
 class Targeted(Aimed):
     """Descends the cross-entropy to a chosen action.
@@ -58,34 +51,29 @@ class Targeted(Aimed):
 
     summary: ClassVar[str] = "descent to a chosen action: the critic's worst, or a given one (Lin et al. 2017)"
 
-    target: int | Literal["worst"] = "worst"
+    target: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["worst"], Field(description="An action's number, or the critic's worst.")
+    ] = "worst"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = self.target == "worst" or (isinstance(self.target, int) and self.target >= 0)
-        if not known:
-            raise UserError(f"target must be 'worst' or an action's number, not {self.target!r}")
-
-    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+    def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
         """The target actions (n,)."""
         if self.target == "worst":
-            worst: Tensor = values_of(policy, states, mean_actions).argmin(1)
+            worst: Tensor = values_of(policy, decisions).argmin(1)
             return worst
         if self.target >= logits.shape[1]:
             raise UserError(f"there is no action {self.target}: the policy has 0 to {logits.shape[1] - 1}")
         return torch.full((len(logits),), self.target, device=logits.device)
 
 
-@ATTACKS.register("critic")
 @dataclass(frozen=True, kw_only=True)
 class Critic(GradientAttack):
     """Descends the value of the true state under the policy of the false one."""
 
     summary: ClassVar[str] = "descent on the true state's value under the perturbed policy (Pattanaik et al. 2018)"
 
-    def reference(self, policy: Policy, states: Tensor, mean_actions: Tensor, logits: Tensor) -> Tensor:
+    def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
         """Q(s, ., m) (n, a) of the clean states: a critic that is shown the false state values what is not there."""
-        return values_of(policy, states, mean_actions)
+        return values_of(policy, decisions)
 
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """Minus sum_a pi(a | s') Q(s, a, m), (n,)."""

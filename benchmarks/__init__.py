@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from marlrobust.policies.runs import ZOO
+from marlrobust.policies.library import ZOO
 
 PLACES = [Path("runs/battle/mfac/soldier.safetensors"), ZOO / "battle" / "mfac" / "soldier.safetensors"]
 

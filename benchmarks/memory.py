@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from marlrobust.config import PRESETS, TrainSettings, resolve
+from marlrobust.config import resolve
+from marlrobust.games.magent.battle import Battle
+from marlrobust.training.self_play import SelfPlay
+from marlrobust.training.settings import TrainSettings
 from marlrobust.training.trainer import Trainer
 
 LIMIT = 3.0  # GB
@@ -35,11 +38,11 @@ def train() -> tuple[float, float]:
     """
     torch.set_num_threads(1)
     short = {"normal_rounds": 8, "loop_rounds": 8, "loops": 1}
-    settings = resolve(TrainSettings, PRESETS["battle"], short)
+    settings = resolve(TrainSettings, Battle.preset, short)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(settings, Path(folder))
-        trainer.run(stop=lambda: False, report=lambda row: None)
-    (role,) = trainer.roles.values()
+        trainer = Trainer(SelfPlay(settings), Path(folder))
+        trainer.run()
+    (student,) = trainer.students.values()
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    return len(role.replay) / settings.replay_size, peak
+    return len(student.replay) / settings.replay_size, peak

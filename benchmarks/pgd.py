@@ -21,41 +21,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import trained
-from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.threat import Threat
+from marlrobust.games.game import Decisions
+from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.checkpoint import load_policy
-from marlrobust.policies.networks import MeanFieldPolicy
-from marlrobust.policies.sampling import sample_actions
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.policy import sample_actions
 
 EPSILON, STEPS = 0.075, 10
 STEP_SIZE = EPSILON / 4
 
 
 def measure(
-    policy: MeanFieldPolicy | None = None,
-    states: Tensor | None = None,
-    mean_actions: Tensor | None = None,
-    repeats: int = 5,
+    policy: MeanFieldPolicy | None = None, decisions: Decisions | None = None, repeats: int = 5
 ) -> pd.DataFrame:
-    """One row a form; `policy`, `states` (n, d) and `mean_actions` (n, a) are synthetic where not given.
+    """One row per form; `policy` and `decisions` are synthetic where not given.
 
     Columns: form; us_per_state; foolbox_ratio, how many times faster than Foolbox; ce, mean cross-entropy to
     the clean action; flipped, share of argmax actions changed; gflops, arithmetic of the products that the
     ascent needs over its time; rate_share, that over the float32 matrix rate of this run.
     """
-    if policy is None or states is None or mean_actions is None:
-        policy, states, mean_actions = synthetic()
+    if policy is None or decisions is None:
+        policy, decisions = synthetic()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _measure(policy, states, mean_actions, repeats)
+        return _measure(policy, decisions, repeats)
     finally:
         torch.set_num_threads(threads)
 
 
-def _measure(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, repeats: int) -> pd.DataFrame:
-    labels = _logits(policy, states, mean_actions).argmax(1)
-    forms = _forms(policy, states, mean_actions, labels)
+def _measure(policy: MeanFieldPolicy, decisions: Decisions, repeats: int) -> pd.DataFrame:
+    states = decisions.dense
+    labels = _logits(policy, decisions).argmax(1)
+    forms = _forms(policy, decisions, labels)
     left, right = states + EPSILON, policy.actor.state.weight.detach()
     product: Callable[[], Tensor] = lambda: left @ right  # noqa: E731
     seconds = _interleaved([product, *forms.values()], repeats)
@@ -63,7 +63,7 @@ def _measure(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, repe
     work = _products(policy) * len(states) / 1e9
     rows = []
     for (form, run), s in zip(forms.items(), seconds[1:], strict=True):
-        logits = _logits(policy, run(), mean_actions)
+        logits = _logits(policy, decisions.showing(run()))
         rows.append(
             {
                 "form": form,
@@ -80,32 +80,30 @@ def _measure(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, repe
     return table
 
 
-def _forms(
-    policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor
-) -> dict[str, Callable[[], Tensor]]:
+def _forms(policy: MeanFieldPolicy, decisions: Decisions, labels: Tensor) -> dict[str, Callable[[], Tensor]]:
     threat = Threat(norm="l_inf", epsilon=EPSILON)
     rng = torch.Generator()
 
     def ours(precision: str) -> Tensor:
         attack = PGD(threat=threat, steps=STEPS, step_size=STEP_SIZE, precision=precision)  # type: ignore[arg-type]
-        return attack.perturb(policy, states, mean_actions, rng)
+        return attack.perturb(policy, decisions, rng)
 
     return {
-        "Foolbox LinfPGD": foolbox_pgd(policy, states, mean_actions, labels),
-        "plain autograd loop": lambda: plain_loop(policy, states, mean_actions, labels),
+        "Foolbox LinfPGD": foolbox_pgd(policy, decisions, labels),
+        "plain autograd loop": lambda: plain_loop(policy, decisions, labels),
         "ours, float32": lambda: ours("float32"),
         "ours, 8-bit integers": lambda: ours("auto"),
     }
 
 
-def foolbox_pgd(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor) -> Callable[[], Tensor]:
+def foolbox_pgd(policy: MeanFieldPolicy, decisions: Decisions, labels: Tensor) -> Callable[[], Tensor]:
     """Foolbox's PGD on the same policy, with bounds that nothing reaches."""
     from foolbox import PyTorchModel  # type: ignore[attr-defined]
     from foolbox.attacks import LinfPGD
 
     class Bound(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return policy.logits(x, mean_actions)
+            return policy.logits(decisions.showing(x))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -113,18 +111,19 @@ def foolbox_pgd(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, l
     attack = LinfPGD(rel_stepsize=STEP_SIZE / EPSILON, steps=STEPS, random_start=False)
 
     def run() -> Tensor:
-        perturbed: Tensor = attack.run(model, states, labels, epsilon=EPSILON)
+        perturbed: Tensor = attack.run(model, decisions.dense, labels, epsilon=EPSILON)
         return perturbed
 
     return run
 
 
-def plain_loop(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor) -> Tensor:
+def plain_loop(policy: MeanFieldPolicy, decisions: Decisions, labels: Tensor) -> Tensor:
     """What one writes first: the whole batch through autograd, step by step."""
+    states = decisions.dense
     x = states.clone()
     for _ in range(STEPS):
         x.requires_grad_()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(policy.logits(x, mean_actions), labels), x)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(policy.logits(decisions.showing(x)), labels), x)
         x = x.detach() + STEP_SIZE * gradient.sign()
         x = torch.minimum(torch.maximum(x, states - EPSILON), states + EPSILON)
     return x
@@ -133,13 +132,13 @@ def plain_loop(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, la
 def _products(policy: MeanFieldPolicy) -> float:
     """Operations of the matrix products in one state's ascent, without the first one, which is sparse."""
     d, h = policy.actor.state.weight.shape
-    a = policy.n_actions
+    a = policy.shape.n_actions
     return 2 * ((2 * STEPS - 1) * d * h + 2 * STEPS * (h * h + h * a))
 
 
-def _logits(policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor) -> Tensor:
+def _logits(policy: MeanFieldPolicy, decisions: Decisions) -> Tensor:
     with torch.no_grad():
-        return policy.logits(states, mean_actions)
+        return policy.logits(decisions)
 
 
 def _interleaved(runs: list[Callable[[], Tensor]], repeats: int) -> list[float]:
@@ -157,7 +156,7 @@ def _interleaved(runs: list[Callable[[], Tensor]], repeats: int) -> list[float]:
 
 def synthetic(
     n: int = 2048, state_size: int = 1217, n_actions: int = 21, hidden: int = 256, seed: int = 0
-) -> tuple[MeanFieldPolicy, Tensor, Tensor]:
+) -> tuple[MeanFieldPolicy, Decisions]:
     """A random policy, its weights enlarged to be as sure as a trained one, and states 8 % full."""
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -169,16 +168,15 @@ def synthetic(
     full = torch.rand(n, state_size, generator=rng) < 0.08
     states = torch.where(full, torch.rand(n, state_size, generator=rng), 0.0)
     mean_actions = torch.rand(n, n_actions, generator=rng)
-    return policy, states, mean_actions / mean_actions.sum(1, keepdim=True)
+    return policy, Decisions.of(states, mean_actions / mean_actions.sum(1, keepdim=True))
 
 
-def battle(n: int = 2048, path: Path | None = None, seed: int = 0) -> tuple[MeanFieldPolicy, Tensor, Tensor]:
-    """A trained policy, and states of battles that it plays against itself, from all stages of a round."""
-    from marlrobust.config import GameSettings
-    from marlrobust.games.scenarios import make_game
-
-    policy, _ = load_policy(path or trained(), scenario="battle")
-    game = make_game(GameSettings(scenario="battle", max_steps=200), rounds=4)
+def battle(
+    n: int = 2048, path: Path | None = None, seed: int = 0, max_steps: int = 200
+) -> tuple[MeanFieldPolicy, Decisions]:
+    """A trained policy, and n decisions of battles that it plays against itself, from all stages of a round."""
+    policy: MeanFieldPolicy = load_policy(path or trained(), scenario="battle")[0]
+    game = Battle(max_steps=max_steps).make(rounds=4)
     game.reset(np.arange(4) + seed, np.zeros(4, bool))
     rng = torch.Generator().manual_seed(seed)
     states, mean_actions = [], []
@@ -186,14 +184,14 @@ def battle(n: int = 2048, path: Path | None = None, seed: int = 0) -> tuple[Mean
         actions = []
         for team in (0, 1):
             seen = game.observe(team)
-            x, m = torch.from_numpy(seen.states).clone(), torch.from_numpy(seen.mean_actions)
-            states.append(x)
-            mean_actions.append(m)
-            uniforms = torch.rand(len(x), generator=rng)
-            actions.append(sample_actions(_logits(policy, x, m), uniforms).numpy())
+            seen = seen.showing(seen.dense)
+            states.append(seen.dense)
+            mean_actions.append(seen.mean_actions)
+            uniforms = torch.rand(len(seen), generator=rng)
+            actions.append(sample_actions(_logits(policy, seen), uniforms).numpy())
         game.step((actions[0], actions[1]))
     rows = torch.randperm(sum(map(len, states)), generator=rng)[:n]
-    return policy, torch.cat(states)[rows], torch.cat(mean_actions)[rows]
+    return policy, Decisions.of(torch.cat(states)[rows], torch.cat(mean_actions)[rows])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Playing, side by side with MAgent2's PettingZoo environment: random actions, and a policy that acts.
 
-Battle on 40 x 40, 64 a side, processor time in one thread. An agent-step is one living agent's part of a step.
+Battle on 40 x 40, 64 per side, processor time in one thread. An agent-step is one living agent's part of a step.
 Our game shows compressed states; "dense states" has it also make the arrays that a user's own policy reads.
 """
 
@@ -20,9 +20,10 @@ from magent2.environments import battle_v4
 
 from benchmarks import trained
 from marlrobust.evaluation.rollout import play_rounds
-from marlrobust.games.magent import MagentGame, battle
+from marlrobust.games.magent.battle import Battle
+from marlrobust.games.magent.engine import MagentGame
 from marlrobust.policies.checkpoint import load_policy
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.policies.mean_field import MeanFieldPolicy
 
 STEPS = 100  # of a round
 HIDDEN, EMBEDDING = 256, 64  # of the policies
@@ -32,7 +33,7 @@ Contender = Callable[[], int]
 
 
 def measure(policy_path: Path | None = None, repeats: int = 5) -> pd.DataFrame:
-    """One row a contender: microseconds an agent-step, the best of `repeats` in which all take turns.
+    """One row per contender: microseconds per agent-step, the best of `repeats` in which all take turns.
 
     The last row is no contender but a yardstick: the engine's calls alone, plus the time that the network's
     multiplications would take, dense, at this run's rate of a matrix product.
@@ -40,7 +41,7 @@ def measure(policy_path: Path | None = None, repeats: int = 5) -> pd.DataFrame:
     torch.set_num_threads(1)
     policy, name = load_policy(policy_path or trained(), scenario="battle")[0], "trained policy on both sides"
     api = battle_v4.parallel_env(map_size=40, max_cycles=STEPS, minimap_mode=True, extra_features=True)
-    batches = {rounds: battle(rounds=rounds, max_steps=STEPS) for rounds in (8, 16, 50)}
+    batches = {rounds: Battle(max_steps=STEPS).make(rounds) for rounds in (8, 16, 50)}
     script = record(batches[16], policy)
     contenders: dict[tuple[str, str], Contender] = {
         ("random actions", "PettingZoo's parallel API"): lambda: api_random(api),
@@ -58,16 +59,16 @@ def measure(policy_path: Path | None = None, repeats: int = 5) -> pd.DataFrame:
         name, "the engine's calls alone"
     ] + arithmetic_time(policy)
     table = pd.DataFrame(
-        [(*key, 1e6 * seconds) for key, seconds in best.items()], columns=["task", "how", "us/agent-step"]
+        [(*key, 1e6 * seconds) for key, seconds in best.items()], columns=["task", "how", "us per agent-step"]
     )
-    first = table.groupby("task", sort=False)["us/agent-step"].transform("first")
-    table["agent-steps/s"] = (1e6 / table["us/agent-step"]).round(-2).astype(int)
-    table["times the API"] = (first / table["us/agent-step"]).round(2)
-    return table.round({"us/agent-step": 2})
+    first = table.groupby("task", sort=False)["us per agent-step"].transform("first")
+    table["agent-steps per s"] = (1e6 / table["us per agent-step"]).round(-2).astype(int)
+    table["times the API"] = (first / table["us per agent-step"]).round(2)
+    return table.round({"us per agent-step": 2})
 
 
 def race(contenders: dict[tuple[str, str], Contender], repeats: int) -> dict[tuple[str, str], float]:
-    """Best seconds an agent-step of each, over `repeats` in which they take turns."""
+    """Best seconds per agent-step of each, over `repeats` in which they take turns."""
     best = dict.fromkeys(contenders, float("inf"))
     for _ in range(repeats):
         for key, play in contenders.items():
@@ -94,7 +95,7 @@ def ours_random(game: MagentGame, *, dense: bool) -> int:
     while game.active.any():
         seen = game.observe(0), game.observe(1)
         if dense:
-            _ = seen[0].states, seen[1].states
+            _ = seen[0].dense, seen[1].dense
         counts = [len(o.agent) for o in seen]
         n += sum(counts)
         game.step((rng.integers(0, 21, counts[0]), rng.integers(0, 21, counts[1])))
@@ -164,7 +165,7 @@ def record(game: MagentGame, policy: MeanFieldPolicy) -> Script:
         seen = game.observe(0), game.observe(1)
         chosen = []
         for o in seen:
-            logits = policy.logits(o.compressed, torch.from_numpy(o.mean_actions)).detach()
+            logits = policy.logits(o).detach()
             chosen.append(torch.softmax(logits, 1).multinomial(1, generator=rng)[:, 0].numpy())
         script.append(
             [
@@ -204,8 +205,8 @@ def engine_alone(game: MagentGame, script: Script) -> int:
 
 
 def arithmetic_time(policy: MeanFieldPolicy) -> float:
-    """Seconds a state that the network's multiplications take, dense, at the rate of a matrix product."""
-    d, a = policy.state_size, policy.n_actions
+    """Seconds per state that the network's multiplications take, dense, at the rate of a matrix product."""
+    d, a = policy.shape.state_size, policy.shape.n_actions
     flop = 2 * (d * HIDDEN + (HIDDEN + EMBEDDING) * HIDDEN + HIDDEN * a + a * EMBEDDING)
     left, right = torch.rand(2048, 1024), torch.rand(1024, HIDDEN)
     times = []

@@ -20,13 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from marlrobust import config
-from marlrobust.evaluation.rollout import play_rounds
-from marlrobust.evaluation.sweep import make_attack
+from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.threat import Threat
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.files import write_atomically
-from marlrobust.games.scenarios import make_game
-from marlrobust.policies.checkpoint import load_policy
-from marlrobust.policies.runs import find
+from marlrobust.games import SCENARIOS
+from marlrobust.policies.library import Library
 
 TRAINING_SEED, EVALUATION_SEED = 90, 12345
 ROUNDS = 20
@@ -64,7 +63,7 @@ def train(scenario: str) -> None:
     for changes in GRID[scenario]:
         out = folder(scenario, changes)
         out.mkdir(parents=True, exist_ok=True)
-        settings = {"game": {"scenario": scenario}, "seed": TRAINING_SEED, **SHARED[scenario], **changes}
+        settings = {"scenario": scenario, "seed": TRAINING_SEED, **SHARED[scenario], **changes}
         asked = out / "asked.yaml"
         asked.write_text(json.dumps(settings))
         command = [sys.executable, "-m", "marlrobust", "train", "--config", str(asked), "--out", str(out), "--resume"]
@@ -84,21 +83,17 @@ def played(scenario: str, changes: dict[str, Any]) -> dict[str, Any]:
         "minutes": round(log["seconds"].iloc[-1] / 60, 1),
         "entropy": round(log["entropy"].tail(10).mean(), 3),
     }
-    settings = config.SweepSettings()
-    for name in ("clean", "attacked"):
-        game = make_game(settings.game(scenario), ROUNDS)
-        sides = []
-        for policy, team, other in ((str(out), game.teams[0], False), ("zoo:a2c", game.teams[1], True)):
-            stored = find(policy, Path(), scenario, opponent=other)
-            assert stored is not None, policy
-            sides.append(load_policy(stored.path, scenario=scenario, role=team.role)[0])
-        attack = make_attack(settings.attacks[0], settings.norm, settings.epsilons[0], "all", game.teams[0])
-        count = game.teams[0].size if name == "attacked" else 0
-        rounds = play_rounds(game, *sides, seed=EVALUATION_SEED, attack=attack, count=count)
-        for measure in ("win", "reward", "flip_rate"):
-            line[f"{measure}_{name}"] = round(float(np.mean([getattr(r, measure) for r in rounds])), 3)
-        if not any(r.kills or r.losses for r in rounds):
-            line[f"win_{name}"] = np.nan  # where nobody dies nobody wins
+    game = SCENARIOS[scenario]().make(ROUNDS)
+    policy = Library().policy(str(out), scenario).load()
+    opponent = Library().opponent("zoo:a2c", scenario).load()
+    whole = Adversary(PGD(threat=Threat()), game.teams[0].size)
+    for name, adversary in (("clean", None), ("attacked", whole)):
+        rounds = play_rounds(game, policy, opponent, seed=EVALUATION_SEED, adversary=adversary)
+        wins = [r.win for r in rounds if r.win is not None]
+        decisions = sum(r.decisions for r in rounds)
+        line[f"win_{name}"] = round(float(np.mean(wins)), 3) if wins else np.nan
+        line[f"reward_{name}"] = round(float(np.mean([r.reward for r in rounds])), 3)
+        line[f"flip_rate_{name}"] = round(sum(r.flips for r in rounds) / decisions, 3) if decisions else np.nan
     return line
 
 

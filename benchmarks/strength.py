@@ -18,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from torch.nn import functional as F
 
 from benchmarks import trained
 from benchmarks.pgd import EPSILON, STEP_SIZE, STEPS, battle, foolbox_pgd
-from marlrobust.attacks import ATTACKS, Threat
+from marlrobust.attacks import ATTACKS, Attack, Threat
 from marlrobust.attacks.gradient import margin
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.mean_field import MeanFieldPolicy
 
 OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("fgsm", {}),
@@ -52,33 +54,38 @@ PEERS = {
 
 
 def measure(path: Path | None = None, n: int = 512) -> pd.DataFrame:
-    """One row an attack: who, attack, flipped (share of argmax actions changed), ce and margin (means, of the delivered
-    states), us_per_state. path: the policy's file; n: states."""
+    """One row per attack: who, attack, flipped (share of argmax actions changed), ce and margin (means, of the
+    delivered states), us_per_state. path: the policy's file; n: states."""
     torch.set_num_threads(1)
-    policy, states, mean_actions = battle(n, path or trained())
+    policy, decisions = battle(n, path or trained())
     with torch.no_grad():
-        labels = policy.logits(states, mean_actions).argmax(1)
+        labels = policy.logits(decisions).argmax(1)
     rows = []
 
     def add(who: str, name: str, run: Callable[[], Tensor]) -> None:
         run()  # what is compiled, is compiled now
         began = time.thread_time()
         perturbed = run()
-        rows.append({"who": who, "attack": name, **_strength(policy, perturbed, mean_actions, labels),
+        rows.append({"who": who, "attack": name, **_strength(policy, decisions.showing(perturbed), labels),
                      "us_per_state": (time.thread_time() - began) / n * 1e6})  # fmt: skip
 
     for name, parameters in OURS:
         attack = ATTACKS[name](threat=Threat(epsilon=EPSILON), **parameters)
-        add("ours", name, lambda a=attack: a.perturb(policy, states, mean_actions, torch.Generator().manual_seed(0)))
-    add("Foolbox", "LinfPGD", foolbox_pgd(policy, states, mean_actions, labels))
-    for who, name, run in _foolbox_others(policy, states, mean_actions, labels):
+        add("ours", name, _run(attack, policy, decisions))
+    add("Foolbox", "LinfPGD", foolbox_pgd(policy, decisions, labels))
+    for who, name, run in _foolbox_others(policy, decisions, labels):
         add(who, name, run)
     return pd.DataFrame([*rows, *_peers(path or trained(), n)])
 
 
-def _strength(policy: MeanFieldPolicy, perturbed: Tensor, mean_actions: Tensor, labels: Tensor) -> dict[str, float]:
+def _run(attack: Attack, policy: MeanFieldPolicy, decisions: Decisions) -> Callable[[], Tensor]:
+    """The attack, with the same noise each time."""
+    return lambda: attack.perturb(policy, decisions, torch.Generator().manual_seed(0))
+
+
+def _strength(policy: MeanFieldPolicy, shown: Decisions, labels: Tensor) -> dict[str, float]:
     with torch.no_grad():
-        logits = policy.logits(perturbed.detach().float(), mean_actions)
+        logits = policy.logits(shown.showing(shown.dense.detach().float()))
     return {
         "flipped": (logits.argmax(1) != labels).float().mean().item(),
         "ce": F.cross_entropy(logits, labels).item(),
@@ -87,7 +94,7 @@ def _strength(policy: MeanFieldPolicy, perturbed: Tensor, mean_actions: Tensor, 
 
 
 def _foolbox_others(
-    policy: MeanFieldPolicy, states: Tensor, mean_actions: Tensor, labels: Tensor
+    policy: MeanFieldPolicy, decisions: Decisions, labels: Tensor
 ) -> list[tuple[str, str, Callable[[], Tensor]]]:
     """Foolbox's momentum attack, where its version has one."""
     import foolbox
@@ -99,13 +106,13 @@ def _foolbox_others(
 
     class Bound(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return policy.logits(x, mean_actions)
+            return policy.logits(decisions.showing(x))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = PyTorchModel(Bound().eval(), bounds=(-1000, 1000), device="cpu")
     attack = kind(abs_stepsize=STEP_SIZE, steps=STEPS, random_start=False)
-    return [("Foolbox", "MIM", lambda: attack.run(model, states, labels, epsilon=EPSILON))]
+    return [("Foolbox", "MIM", lambda: attack.run(model, decisions.dense, labels, epsilon=EPSILON))]
 
 
 def _peers(path: Path, n: int) -> list[dict[str, Any]]:
@@ -144,17 +151,18 @@ def _peers(path: Path, n: int) -> list[dict[str, Any]]:
 def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
     """In its own process: the package's PGD, MIM and, where it has one, its ensemble."""
     torch.set_num_threads(1)
-    policy, states, mean_actions = battle(n, path)
+    policy, decisions = battle(n, path)
+    states = decisions.dense
     low, high = states.min().item() - EPSILON, states.max().item() + EPSILON
     scale = high - low
     with torch.no_grad():
-        labels = policy.logits(states, mean_actions).argmax(1)
+        labels = policy.logits(decisions).argmax(1)
 
     class Unit(torch.nn.Module):
         """The policy on states scaled into [0, 1] and shaped as images, of one row of pixels; all of them, in order."""
 
         def forward(self, x: Tensor) -> Tensor:
-            return policy.logits(x.flatten(1) * scale + low, mean_actions[: len(x)])
+            return policy.logits(decisions.take(slice(len(x))).showing(x.flatten(1) * scale + low))
 
     unit, epsilon, step = (states - low)[:, None, None] / scale, EPSILON / scale, STEP_SIZE / scale
     runs: dict[str, Callable[[], Tensor]]
@@ -166,7 +174,7 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
             "PGD": torchattacks.PGD(model, eps=epsilon, alpha=step, steps=STEPS, random_start=False),
             "MIFGSM": torchattacks.MIFGSM(model, eps=epsilon, alpha=step, steps=STEPS),
         }
-        runs = {name: lambda attack=attack: attack(unit, labels) for name, attack in made.items()}
+        runs = {name: partial(attack, unit, labels) for name, attack in made.items()}
     else:
         from art.attacks.evasion import (  # type: ignore[import-not-found]
             MomentumIterativeMethod,
@@ -174,13 +182,16 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
         )
         from art.estimators.classification import PyTorchClassifier  # type: ignore[import-not-found]
 
-        classifier = PyTorchClassifier(Unit().eval(), torch.nn.CrossEntropyLoss(), unit.shape[1:], policy.n_actions)
+        classifier = PyTorchClassifier(
+            Unit().eval(), torch.nn.CrossEntropyLoss(), unit.shape[1:], policy.shape.n_actions
+        )
         shared = {"eps": epsilon, "eps_step": step, "max_iter": STEPS, "batch_size": n, "verbose": False}
         kinds = {"PGD": ProjectedGradientDescent, "MIM": MomentumIterativeMethod}
-        runs = {
-            name: lambda kind=kind: torch.from_numpy(kind(classifier, **shared).generate(unit.numpy(), labels.numpy()))
-            for name, kind in kinds.items()
-        }
+
+        def generated(kind: Any) -> Tensor:
+            return torch.from_numpy(kind(classifier, **shared).generate(unit.numpy(), labels.numpy()))
+
+        runs = {name: partial(generated, kind) for name, kind in kinds.items()}
     rows = []
     for name, run in runs.items():
         run()
@@ -188,7 +199,12 @@ def _peer(package: str, path: Path, n: int) -> list[dict[str, Any]]:
         perturbed = run().flatten(1) * scale + low
         took = (time.thread_time() - began) / n * 1e6
         rows.append(
-            {"who": package, "attack": name, **_strength(policy, perturbed, mean_actions, labels), "us_per_state": took}
+            {
+                "who": package,
+                "attack": name,
+                **_strength(policy, decisions.showing(perturbed), labels),
+                "us_per_state": took,
+            }
         )
     return rows
 

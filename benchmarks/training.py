@@ -1,4 +1,4 @@
-"""Rounds an hour of a robust training, ours beside the same learner without what makes it fast.
+"""Rounds per hour of a robust training, ours beside the same learner without what makes it fast.
 
     python -m benchmarks.training
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -21,38 +22,40 @@ import torch
 
 from benchmarks import trained
 from marlrobust.attacks.gradient import PGD
-from marlrobust.config import PRESETS, TrainSettings, resolve
+from marlrobust.config import resolve
+from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.streams import stream, torch_stream
 from marlrobust.training import mean_field
-from marlrobust.training.mean_field import Phase
 from marlrobust.training.replay import Batch
+from marlrobust.training.self_play import SelfPlay
+from marlrobust.training.settings import TrainSettings
 from marlrobust.training.trainer import Trainer
 
 
 def measure(repeats: int = 6) -> pd.DataFrame:
-    """One row a form: milliseconds an update, updates and seconds a batch of rounds, rounds an hour, and the ratio."""
+    """One row per form: milliseconds per update, updates and seconds per batch of rounds, rounds per hour, ratio."""
     torch.set_num_threads(1)
-    settings = resolve(TrainSettings, PRESETS["battle"], {"normal_rounds": 0})
+    settings = resolve(TrainSettings, Battle.preset, {"normal_rounds": 0})
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(settings, Path(folder))
-        role = trainer.roles["soldier"]
+        cast = SelfPlay(settings)
+        trainer, student = Trainer(cast, Path(folder)), cast.students["soldier"]
         policy, _ = load_policy(trained(), scenario="battle")
-        role.learner.policy.load_state_dict(policy.state_dict())
-        role.past.load_state_dict(policy.state_dict())
+        student.learner.policy.load_state_dict(policy.state_dict())
+        student.past.load_state_dict(policy.state_dict())
         began = time.thread_time()
         with mock.patch.object(trainer, "_learn", return_value=[]):
-            trainer.train_iteration()
+            trainer.play(cast.matchup(0))
         play = time.thread_time() - began
-        updates = int(role.owed // settings.batch_size)
-        phase = Phase(settings.mu_max, settings.epsilon, settings.robust_entropy, settings.robust_learning_rate)
+        updates = int(student.owed // settings.batch_size)
+        phase = replace(cast.phase(0), mu=settings.mu_max)
 
         def update(dense: bool, n: int) -> None:
-            batch = role.replay.sample(settings.batch_size, stream(0, "replay", n))
+            batch = student.replay.sample(settings.batch_size, stream(0, "replay", n))
             batch = _dense(batch) if dense else batch
             attack = partial(PGD, precision="float32") if dense else PGD
             with mock.patch.object(mean_field, "PGD", attack):
-                role.learner.update(batch, phase, torch_stream(0, "attack", n))
+                student.learner.update(batch, phase, torch_stream(0, "attack", n))
 
         seconds = {True: np.inf, False: np.inf}
         for n in range(repeats):
@@ -66,15 +69,15 @@ def measure(repeats: int = 6) -> pd.DataFrame:
         rows.append(
             {
                 "form": form,
-                "ms an update": 1e3 * seconds[dense],
+                "ms per update": 1e3 * seconds[dense],
                 "updates": updates,
                 "seconds to play": play,
                 "seconds in all": whole,
-                "rounds an hour": 3600 * settings.parallel_rounds / whole,
+                "rounds per hour": 3600 * settings.parallel_rounds / whole,
             }
         )
     table = pd.DataFrame(rows)
-    return table.assign(ratio=table["rounds an hour"] / table["rounds an hour"].iloc[0])
+    return table.assign(ratio=table["rounds per hour"] / table["rounds per hour"].iloc[0])
 
 
 def _dense(batch: Batch) -> Batch:

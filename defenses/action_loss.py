@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
-from marlrobust.policies.networks import Policy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy
 
 
 class ActionLoss(NamedTuple):
@@ -20,18 +21,13 @@ class ActionLoss(NamedTuple):
 
 
 def action_loss(
-    policy: Policy,
-    clean_logits: Tensor,
-    states: Tensor,
-    mean_actions: Tensor,
-    attack: Attack,
-    rng: torch.Generator,
+    policy: Policy, clean_logits: Tensor, decisions: Decisions, attack: Attack, rng: torch.Generator
 ) -> ActionLoss:
     """Eqs. 10-12 of Zhou and Liu 2022: z = argmax pi(. | s, m), s_adv from `attack` inside its threat.
 
-    clean_logits: (n, a) of the clean states; states: (n, d) float32; mean_actions: (n, a).
+    clean_logits: (n, a) of the n clean decisions.
     """
     z = clean_logits.detach().argmax(1)
-    adversarial = attack.perturb(policy, states, mean_actions, rng)
-    logits = policy.logits(adversarial, mean_actions)
+    adversarial = attack.perturb(policy, decisions, rng)
+    logits = policy.logits(decisions.showing(adversarial))
     return ActionLoss(F.cross_entropy(logits, z, reduction="none"), (logits.argmax(1) != z).float().mean().item())

@@ -1,4 +1,4 @@
-"""What goes wrong by a user's hand: the command line prints the sentence and ends with exit code 2."""
+"""What goes wrong because of what a user gave: the command line prints the sentence and ends with exit code 2."""
 
 
 class UserError(Exception):

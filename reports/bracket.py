@@ -1,4 +1,7 @@
-"""The bracket: what an attack turned is at most the truth, what is not certified is at least that."""
+"""The bracket: the share of decisions that an attack changed, and the share that no proof protects.
+
+What any attack could change lies between the two.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,37 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from marlrobust.evaluation.statistics import wilson_interval
-from marlrobust.files import write_bytes
-from marlrobust.reports import figures
-from marlrobust.reports.tables import label, method_order, number, within
+from marlrobust.errors import UserError
+from marlrobust.files import set_aside, write_bytes
+from marlrobust.reports import drawing
+from marlrobust.reports.labels import label, method_order, number, within
+from marlrobust.reports.statistics import wilson_interval
+from marlrobust.reports.text import aligned
 
 TABLE = "bracket.csv"
-LINE = ["scenario", "policy", "method", "epsilon"]
+LINE = ["scenario", "policy", "method", "opponent", "epsilon", "attack"]
+SHARES = ["flipped", "flipped_low", "flipped_high", "open", "open_low", "open_high", "by_intervals"]
+NUMBERS = ["epsilon", "decisions", *SHARES]
 
 
 def bracket_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line a policy and epsilon, from rows one a decision (see `evaluation.certify`).
+    """One line per cell, from rows of `rows.DecisionFacts` and `rows.Decision`, one per decision.
 
-    flipped: share that the attack turned, from below; open: share that is not certified, from above; by_intervals:
-    share that intervals alone certify. The ends are Wilson's 95 % over decisions drawn from the same rounds, which are
-    not quite independent. The share that any adversary could turn lies between flipped and open.
+    flipped: share that the attack changed; open: share that is not certified; by_intervals: share that intervals alone
+    certify. The ends are Wilson's 95 % over decisions drawn from the same rounds, which are not quite independent. The
+    share that any attack could change lies between flipped and open.
     """
     lines = []
-    for key, part in rows.groupby(LINE, sort=False):
+    for cell, part in rows.groupby("cell", sort=False):
         n = len(part)
-        line = dict(zip(LINE, key, strict=True)) | {"attack": part["attack"].iloc[0], "decisions": n}
+        line = {"cell": cell} | {name: part[name].iloc[0] for name in LINE} | {"decisions": n}
         for name, share in (("flipped", part["flipped"]), ("open", ~part["certified"].astype(bool))):
             low, high = wilson_interval(int(share.sum()), n)
-            line |= {name: share.mean(), f"{name}_low": low, f"{name}_high": high}
-        lines.append(line | {"by_intervals": part["by_intervals"].mean()})
+            line |= {name: float(share.mean()), f"{name}_low": low, f"{name}_high": high}
+        lines.append(line | {"by_intervals": float(part["by_intervals"].mean())})
     table = pd.DataFrame(lines)
     place = {method: index for index, method in enumerate(method_order(table["method"]))}
-    order = ["scenario", "place", "policy", "epsilon"]
+    order = ["scenario", "place", "policy", "opponent", "attack", "epsilon"]
     return table.assign(place=table["method"].map(place)).sort_values(order, ignore_index=True).drop(columns="place")
 
 
@@ -43,56 +50,94 @@ def write_bracket(rows: pd.DataFrame, out: Path) -> tuple[pd.DataFrame, list[Pat
     """Write bracket.csv and the figure `bracket` into `out`; returns the table, and their paths."""
     table = bracket_table(rows)
     written = [write_bytes(out / TABLE, table.to_csv(index=False).encode())]
-    return table, [*written, *figures.save(bracket_figure(table), out / "bracket")]
+    return table, [*written, *drawing.save(bracket_figure(table), out / "bracket")]
 
 
-def stored_bracket(out: Path) -> pd.DataFrame | None:
-    """The table that `write_bracket` left in `out`; None where there is none."""
+def stored_bracket(out: Path) -> tuple[pd.DataFrame | None, str]:
+    """The table that `write_bracket` left in `out`, and a sentence for the report.
+
+    None where there is no table; one that is damaged is set aside, and the sentence says so. Raises UserError where
+    the file cannot be read at all.
+    """
     path = out / TABLE
-    return pd.read_csv(path) if path.exists() else None
+    try:
+        table = pd.read_csv(path)
+        if missing := [name for name in ["cell", *LINE, *NUMBERS] if name not in table.columns]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        table = table.astype(dict.fromkeys(NUMBERS, float)).astype(dict.fromkeys(["cell", "policy", "method"], str))
+        if table.empty or table[["scenario", *NUMBERS]].isna().any(axis=None) or not _shares(table):
+            raise ValueError("it holds no shares of decisions")
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): change its permissions, or move it away") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        aside = set_aside(path)
+        why = " ".join(str(error).split())
+        return None, f"{TABLE} is damaged ({why}) and is now {aside.name}: 'marlrobust certify' makes it again."
+    return table, ""
+
+
+def _shares(table: pd.DataFrame) -> bool:
+    return bool(((table[SHARES] >= 0) & (table[SHARES] <= 1)).all(axis=None))
 
 
 def bracket_text(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines as text, for the terminal and the page."""
-    return pd.DataFrame(
-        {
-            "scenario": table["scenario"],
-            "method": table["method"].map(label),
-            "policy": table["policy"],
-            "epsilon": table["epsilon"].map("{:g}".format),
-            "turned by the attack": _shares(table, "flipped"),
-            "not certified": _shares(table, "open"),
-            "certified by intervals alone": table["by_intervals"].map(number),
-        }
-    )
+    """The lines as text, for the terminal and the page; what all lines share, of opponent and attack, is left out."""
+    text = {
+        "scenario": table["scenario"],
+        "method": table["method"].map(label),
+        "policy": table["policy"],
+        "opponent": table["opponent"],
+        "attack": table["attack"],
+        "epsilon": table["epsilon"].map("{:g}".format),
+        "changed by the attack": _within(table, "flipped"),
+        "not certified": _within(table, "open"),
+        "certified by intervals alone": table["by_intervals"].map(number),
+    }
+    alike = [name for name in ("opponent", "attack") if table[name].nunique() == 1]
+    return pd.DataFrame({name: column for name, column in text.items() if name not in alike})
 
 
-def _shares(table: pd.DataFrame, name: str) -> list[str]:
+def terminal(table: pd.DataFrame) -> str:
+    """The lines as text of at most 80 columns: without what the policy's name says, and what stands in bracket.csv."""
+    text = bracket_text(table).drop(columns=["method", "certified by intervals alone"])
+    blocks = []
+    for scenario, part in text.groupby("scenario", sort=False):
+        columns = {str(name): [str(cell) for cell in part[name]] for name in text.columns if name != "scenario"}
+        blocks.append("\n".join([str(scenario), *aligned(columns, {"policy", "opponent", "attack"})]))
+    return "\n\n".join(blocks)
+
+
+def _within(table: pd.DataFrame, name: str) -> list[str]:
     ends = table[[name, f"{name}_low", f"{name}_high"]]
     return [within(*line) for line in ends.itertuples(index=False)]
 
 
-def bracket_figure(table: pd.DataFrame, *, dark: bool = False) -> Figure:
-    """A band a policy over epsilon, between what was turned and what is not certified; a panel a scenario."""
-    colours = figures.DARK if dark else figures.LIGHT
+def bracket_figure(table: pd.DataFrame) -> Figure:
+    """A band per policy over epsilon, between what was changed and what is not certified; a panel per scenario."""
     scenarios = list(table["scenario"].unique())
-    styles = figures.method_style(list(table["method"].unique()))
-    with matplotlib.rc_context(figures.settings(colours)):
+    styles = drawing.method_style(list(table["method"].unique()))
+    alike = [name for name in ("opponent", "attack") if table[name].nunique() == 1]
+    key = [name for name in ("policy", "opponent", "attack") if name not in alike]
+    with matplotlib.rc_context(drawing.settings()):
         figure = Figure(figsize=(5.2 * max(len(scenarios), 2), 4.2))
         FigureCanvasAgg(figure)
         figure.set_layout_engine("constrained")
         panels = figure.subplots(1, len(scenarios), squeeze=False, sharey=True)[0]
         for panel, scenario in zip(panels, scenarios, strict=True):
             part = table[table["scenario"] == scenario]
-            for policy in part["policy"].unique():
-                own = part[part["policy"] == policy].sort_values("epsilon")
+            order = [f"{epsilon:g}" for epsilon in sorted(part["epsilon"].unique())]
+            panel.set_xticks(range(len(order)), order)
+            for name, own in part.groupby(key, sort=False):
+                own = own.sort_values("epsilon")
                 colour, marker = styles[own["method"].iloc[0]]
-                x = own["epsilon"].map("{:g}".format)
+                x = [order.index(f"{epsilon:g}") for epsilon in own["epsilon"]]
                 panel.fill_between(x, own["flipped"], own["open"], color=colour, alpha=0.16, linewidth=0)
-                panel.plot(x, own["flipped"], color=colour, marker=marker, label=policy)
+                panel.plot(x, own["flipped"], color=colour, marker=marker, label=", ".join(map(str, name)))
                 panel.plot(x, own["open"], color=colour, marker=marker, linestyle="--", markerfacecolor="none")
             panel.set_title(scenario.capitalize(), loc="left", fontweight="bold")
             panel.set(xlabel="epsilon", ylim=(-0.03, 1.03))
             panel.legend(frameon=False)
-        panels[0].set_ylabel("Share of decisions: turned (solid),\nnot certified (dashed)")
+        panels[0].set_ylabel("Share of decisions: changed (solid),\nnot certified (dashed)")
     return figure

@@ -1,325 +1,288 @@
-"""Rows (one a round) to the lines of Table 1 (one a policy, attack, epsilon and count)."""
+"""Rows (one per round) to the lines of a table (one per cell), and what is made of these."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from marlrobust.evaluation.statistics import interval_of_mean, mean_interval, training_interval, wilson_interval
-from marlrobust.reports import checks, paper
+from marlrobust.reports import doubts, labels, paper
+from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, read
+from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label, method_order
+from marlrobust.reports.statistics import (
+    ANY,
+    Interval,
+    correlation_of_means,
+    interval_of_mean,
+    mean_interval,
+    training_interval,
+    wilson_interval,
+)
+from marlrobust.reports.verdict import kept
+from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate
 
-GROUP = ["attack", "epsilon", "victims", "budget"]
-"""What agents are attacked with, and which, and for how long: what reports set beside each other."""
+LINE = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
+"""What a line is called; what it is, `cell` says."""
 
-LINE = ["scenario", "policy", "method", *GROUP, "attacked_agents"]
-"""What one line of the table is about."""
+PANEL = ["scenario", "setting", *GROUP]
+"""What the lines share that are drawn beside each other."""
 
-MEASURED = [
-    *["train_seed", "rounds", "win_rate", "win_low", "win_high", "draw_rate"],
-    *["kills_mean", "kills_std", "kills_low", "kills_high"],
-    *["reward_mean", "reward_std", "reward_low", "reward_high", "flip_rate", "steps_mean"],
-]
-PAPER = ["paper_win_rate", "paper_kills_mean", "paper_kills_std", "paper_reward_mean", "paper_reward_std"]
-COLUMNS = [*LINE, *MEASURED, *PAPER, "checks"]
+COPIED = ["cell", "opponent", "greedy", "seed", "team_size", "opponents", "train_seed"]
+"""Facts of the cell that a line repeats."""
 
-ROW = [
-    *["scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round"],
-    *["seed", "win", "draw", "kills", "losses", "reward", "steps", "flip_rate"],
-]
-"""The columns of a row that the table needs."""
-
-METHODS = {
-    "mfac": "MFAC",
-    "sa-mfac": "SA-MFAC",
-    "sa-mfac3": "SA-MFAC³",
-    "romfac1": "RoMFAC¹",
-    "romfac": "RoMFAC",
-    "a2c": "A2C",
-}
-"""Method to the name the paper prints, in the paper's order."""
-
-ACRONYMS = {"fgsm", "pgd", "mim", "apgd-ce", "apgd-dlr", "mad"}
-
-DASH = "\N{EN DASH}"
+KEPT = ("kept", "kept_low", "kept_high")
 
 
-def label(method: str) -> str:
-    """The method's name as printed."""
-    return METHODS.get(method, method)
+@dataclass(frozen=True)
+class Tables:
+    """All that a report shows, computed once.
 
-
-def attack_label(attack: str, epsilon: float, victims: str = "random", budget: int = 0) -> str:
-    """`PGD steps=50, ε = 0.075, worst victims, 40 steps`, usual victims and no budget unsaid, or `not attacked`."""
-    if attack == "none":
-        return "not attacked"
-    name, space, tail = attack.partition(" ")
-    text = f"{name.upper() if name in ACRONYMS else name}{space}{tail}, ε = {epsilon:g}"
-    text += "" if victims == "random" else f", {victims} victims"
-    return text + (f", {budget} step{'s' if budget > 1 else ''} at most" if budget else "")
-
-
-def method_order(methods: pd.Series | list[str]) -> list[str]:
-    """Each method once: the paper's five, then others by name, then a2c, the yardstick."""
-    five = [method for method in METHODS if method != "a2c"]
-
-    def place(method: str) -> tuple[int, int, str]:
-        if method in five:
-            return 0, five.index(method), method
-        return (2 if method == "a2c" else 1), 0, method
-
-    return sorted({str(method) for method in methods}, key=place)
-
-
-def groups(lines: pd.DataFrame) -> list[tuple[str, float, str, int]]:
-    """The (attack, epsilon, victims, budget) of `lines`, each once, in order."""
-    return sorted(lines[GROUP].drop_duplicates().itertuples(index=False, name=None))
-
-
-def complete(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with every column of `LINE`: random victims and no budget (0) where they do not say.
-
-    Attacks of one name with different parameters get them into their name, `pgd steps=50`; victims likewise.
+    rows: one per round; lines: of `table`; metrics: those that any row has; trained: of `over_trainings`; strength: of
+    `strength`, None where there is one attack at most.
     """
-    rows = rows.assign(**{name: value for name, value in USUAL.items() if name not in rows.columns})
-    return rows.assign(**{name: _variants(rows, name) for name in ("attack", "victims")})
+
+    rows: pd.DataFrame
+    lines: pd.DataFrame
+    metrics: tuple[Metric, ...]
+    trained: pd.DataFrame
+    strength: pd.DataFrame | None
 
 
-USUAL: dict[str, Any] = {"victims": "random", "budget": 0}
+def of(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> Tables:
+    """The tables of `rows`; see `table`. Raises ValueError for no rows."""
+    if rows.empty:
+        raise ValueError("no rows to report: run an evaluation first")
+    lines = table(rows, wholes)
+    several = len(groups(lines[lines["attacked_agents"] > 0])) > 1
+    return Tables(rows, lines, metrics_of(rows), over_trainings(lines), strength(lines) if several else None)
 
 
-def _variants(rows: pd.DataFrame, column: str) -> pd.Series:
-    """The names in `column`, with the parameters in which those of one name and policy differ."""
-    names = rows[column].astype(str)
-    if f"{column}_parameters" not in rows.columns:
-        return names
-    texts = rows[f"{column}_parameters"].fillna("{}").astype(str)
-    known = rows[["scenario", "policy"]].assign(name=names, text=texts).drop_duplicates()
-    sets = {text: {k: v for k, v in json.loads(text).items() if k != "threat"} for text in known["text"]}
-    vary: dict[str, dict[str, None]] = {name: {} for name in known["name"]}
-    for (name, _, _), part in known.groupby(["name", "scenario", "policy"]):
-        own = [sets[text] for text in part["text"]]
-        for key in dict.fromkeys(key for values in own for key in values):
-            if len({json.dumps(values.get(key)) for values in own}) > 1:
-                vary[str(name)][key] = None
-
-    def named(name: str, text: str) -> str:
-        return " ".join([name, *(f"{key}={sets[text][key]}" for key in vary[name] if key in sets[text])])
-
-    labels = {pair: named(*pair) for pair in known[["name", "text"]].itertuples(index=False, name=None)}
-    return pd.Series([labels[pair] for pair in zip(names, texts, strict=True)], index=rows.index, dtype=object)
-
-
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per scenario, policy, method, attack, epsilon, victims, budget and count, columns `COLUMNS`.
-
-    rows: one a round, with the columns `ROW`; what else they have is used, see `complete`. Rates are shares of
-    rounds in [0, 1]; reward is the team's sum over a round; kills_std and reward_std are sample standard
-    deviations over rounds (NaN for one round); win_low, win_high: 95 % Wilson; those of reward and kills: 95 % t
-    interval of the mean. train_seed: of the policy, NaN where the rows do not say it. A draw is no win. Clean
-    rounds (count 0) are stored once and stand here at count 0 of every `GROUP` of their policy. Where nobody died
-    in any round (pursuit) there is no winner: wins, draws and kills are NaN. checks: the names of those raised
-    (`checks.CHECKS`), joined by "; ".
-    Raises ValueError if a column is missing or a line would mix opponents.
-    """
-    missing = [column for column in ROW if column not in rows.columns]
-    if missing:
-        raise ValueError(f"the rows have no column {', '.join(missing)}")
-    rows = complete(rows)
-    lines = [
-        checks.Line(dict(zip(LINE, key, strict=True)), part)
-        for key, part in with_clean_in_each_group(rows).groupby(LINE, sort=False)
-    ]
-    doubts = ["; ".join(names) for names in checks.raised(lines)]
-    told = [line.about | _summary(line.rounds) | {"checks": doubt} for line, doubt in zip(lines, doubts, strict=True)]
-    measured = pd.DataFrame(told, columns=[*LINE, *MEASURED, "checks"])
-    dead = ["win_rate", "win_low", "win_high", "draw_rate", "kills_mean", "kills_std", "kills_low", "kills_high"]
-    measured.loc[~measured["scenario"].isin(_decided(rows)), dead] = np.nan
-    return _ordered(_beside_paper(measured))[COLUMNS]
-
-
-def with_clean_in_each_group(rows: pd.DataFrame) -> pd.DataFrame:
-    """Repeat clean rounds, stored once, as count 0 of each `GROUP` of their policy.
-
-    A policy without an attacked round joins the groups of its scenario; without any, it stays at "none".
-    """
-    attacked = rows[rows["attacked_agents"] > 0]
-    parts = [attacked]
-    for (scenario, policy, method), clean in rows[rows["attacked_agents"] == 0].groupby(
-        ["scenario", "policy", "method"], sort=False
-    ):
-        here = attacked[attacked["scenario"] == scenario]
-        own = here[(here["policy"] == policy) & (here["method"] == method)]
-        ways = groups(here if own.empty else own) or [("none", 0.0, "random", 0)]
-        for way in ways:
-            named: dict[str, Any] = dict(zip(GROUP, way, strict=True))
-            parts.append(clean.assign(**named))
-    return pd.concat([part for part in parts if not part.empty] or [rows], ignore_index=True)
-
-
-def _summary(part: pd.DataFrame) -> dict[str, Any]:
-    """The rounds of one line, as the columns `MEASURED`."""
-    opponents = sorted(part["opponent"].astype(str).unique())
-    if len(opponents) > 1:
-        raise ValueError(
-            f"rounds of {part['policy'].iloc[0]!r} against {', '.join(opponents)} would be averaged in one "
-            "line: choose one opponent, or report each alone"
-        )
-    n = len(part)
-    draw = part["draw"].astype(bool)
-    wins = int((part["win"].astype(bool) & ~draw).sum())
-    win_low, win_high = wilson_interval(wins, n)
-    kills, reward = part["kills"].astype(float), part["reward"].astype(float)
-    reward_low, reward_high = mean_interval(reward.mean(), reward.std(), n)
-    seed = part["train_seed"].iloc[0] if "train_seed" in part.columns else np.nan
-    numbers = [seed, n, wins / n, win_low, win_high, draw.mean()]
-    numbers += [kills.mean(), kills.std(), *mean_interval(kills.mean(), kills.std(), n)]
-    numbers += [reward.mean(), reward.std(), reward_low, reward_high]
-    numbers += [part["flip_rate"].astype(float).mean(), part["steps"].astype(float).mean()]
-    return dict(zip(MEASURED, numbers, strict=True))
-
-
-def _decided(rows: pd.DataFrame) -> set[str]:
-    """The scenarios in which some round was won or drawn, or somebody died."""
-    ended = rows["win"].astype(bool) | rows["draw"].astype(bool)
-    return set(rows.loc[ended | (rows["kills"] > 0) | (rows["losses"] > 0), "scenario"])
-
-
-def _beside_paper(measured: pd.DataFrame) -> pd.DataFrame:
-    """Add the paper's numbers (`PAPER`) to the lines that repeat its protocol; NaN elsewhere."""
-    key = ["scenario", "method", "attacked_agents"]
-    theirs = paper.load().rename(columns={column.removeprefix("paper_"): column for column in PAPER})
-    # An empty frame has object columns, which do not merge with the paper's.
-    both = measured.astype({"scenario": str, "method": str, "attacked_agents": int}).merge(
-        theirs, on=key, how="left", validate="many_to_one"
+def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
+    """The metrics that any of `rows`, or of the lines of a table, has."""
+    return tuple(
+        m for m in METRICS if any(name in rows.columns and rows[name].notna().any() for name in (m.column, m.mean))
     )
-    both.loc[~(papers(both) | (both["attacked_agents"] == 0)), PAPER] = np.nan
-    return both
 
 
-def papers(lines: pd.DataFrame) -> pd.Series:
-    """(lines,) bool: attacked as in the paper. Among PGDs of several steps it is the one with 10."""
-    named = lines["attack"].isin([paper.ATTACK, f"{paper.ATTACK} steps={paper.STEPS}"])
-    usual = (lines["victims"] == USUAL["victims"]) & (lines["budget"] == USUAL["budget"])
-    same: pd.Series = named & usual & np.isclose(lines["epsilon"].astype(float), paper.EPSILON)
-    return same
+def columns(metrics: Sequence[Metric]) -> list[str]:
+    """Of `table`, for rows that have these metrics."""
+    own = [name for m in metrics for name in (*measured(m), *(f"{m.short}_{name}" for name in KEPT))]
+    theirs = [f"paper_{name}" for m in metrics for name in measured(m)[: 1 if m.share else 2]]
+    draws = ["draw_rate"] if WIN in metrics else []
+    return [*LINE, *COPIED, "rounds", *own, *draws, "decisions", "flip_rate", "steps_mean", *theirs, "checks", "passed"]
 
 
-def _ordered(lines: pd.DataFrame) -> pd.DataFrame:
-    place = {method: index for index, method in enumerate(method_order(lines["method"]))}
-    order = ["scenario", *GROUP, "attacked_agents", "place", "policy"]
-    return lines.assign(place=lines["method"].map(place)).sort_values(order, ignore_index=True)
+def measured(metric: Metric) -> list[str]:
+    """Columns of a metric: mean, sample standard deviation (not of a share), ends of the 95 % interval."""
+    spread = [] if metric.share else [f"{metric.short}_std"]
+    return [metric.mean, *spread, f"{metric.short}_low", f"{metric.short}_high"]
 
 
-def table1(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines of `table` as text, for the terminal and the page; what is not known is an en dash."""
-    return pd.DataFrame([list(_cells(line)) for line in table.to_dict("records")], columns=list(SHOWN), dtype="str")
+def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
+    """One line per cell, with the `columns` of the metrics that the rows have.
+
+    rows: with the columns of `rows.Facts` and `rows.Round`; wholes: counts above a team's size, for which the line of
+    the whole team is repeated. A clean cell stands at count 0 of every `GROUP` that it is the clean part of.
+
+    Shares are in [0, 1]; reward is the team's sum over a round; intervals are 95 %, over rounds, and hold only what is
+    possible. kept: the attacked mean as a share of the clean one, see `verdict.kept`. flip_rate: of all decisions of
+    attacked agents. paper_...: the paper's numbers, where the cell is what the paper ran. checks, passed: names of the
+    checks that are raised, and that were made and are not raised, joined by "; ".
+    """
+    cells, metrics = cells_of(rows), metrics_of(rows)
+    clean, answers = clean_of(cells), doubts.answers(cells)
+    numbers = {str(cell.facts["cell"]): _numbers(cell, metrics) for cell in cells}
+    called = _called(cells)
+    lines = []
+    for cell, group in [*((c, None) for c in cells if not c.clean), *_clean_places(cells, clean, called)]:
+        digest = str(cell.facts["cell"])
+        line = called[digest] | dict(zip(GROUP, group, strict=True)) if group else dict(called[digest])
+        line |= {name: cell.facts[name] for name in COPIED} | numbers[digest]
+        if digest in clean:
+            partner = clean[digest]
+            line |= _kept(metrics, cell, line, partner, numbers[str(partner.facts["cell"])])
+        line |= {
+            "checks": "; ".join(name for name, is_raised in answers[digest].items() if is_raised),
+            "passed": "; ".join(name for name, is_raised in answers[digest].items() if not is_raised),
+        }
+        for count in _counts(cell, wholes):
+            lines.append(line | {"attacked_agents": count} | _papers(cell, count, metrics))
+    told = pd.DataFrame(lines, columns=columns(metrics))
+    place = {method: index for index, method in enumerate(method_order(told["method"]))}
+    order = ["scenario", "setting", *GROUP, "attacked_agents", "place", "policy"]
+    return told.assign(place=told["method"].map(place)).sort_values(order, ignore_index=True).drop(columns="place")
 
 
-SHOWN = {
-    "scenario": "scenario",
-    "attack": "attack",
-    "epsilon": "epsilon",
-    "victims": "victims",
-    "budget": "budget",
-    "attacked": "attacked_agents",
-    "method": "method",
-    "policy": "policy",
-    "rounds": "rounds",
-    "win rate": "win_rate",
-    "win rate (paper)": "paper_win_rate",
-    "draws": "draw_rate",
-    "kills": "kills_mean",
-    "kills (paper)": "paper_kills_mean",
-    "reward": "reward_mean",
-    "reward (paper)": "paper_reward_mean",
-    "flips": "flip_rate",
-    "steps": "steps_mean",
-    "checks": "checks",
-}
-"""Heading of `table1` to the column of `table` by which it sorts."""
+def stored_table(path: Path) -> pd.DataFrame:
+    """The lines that a report wrote into `path`, its table.csv: names stay text, and empty ones stay empty."""
+    names = ["scenario", "setting", "policy", "method", "attack", "norm", "features", "victims"]
+    texts = [*names, "cell", "opponent", "checks", "passed"]
+    lines = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
+    return lines.assign(**{name: lines[name].fillna("") for name in texts})
 
 
-def _cells(line: dict[Any, Any]) -> Iterator[str]:
-    yield from (line["scenario"], line["attack"], f"{line['epsilon']:g}", line["victims"])
-    yield from (str(line["budget"] or DASH), str(line["attacked_agents"]))
-    yield from (label(line["method"]), line["policy"], str(line["rounds"]))
-    yield within(line["win_rate"], line["win_low"], line["win_high"])
-    yield number(line["paper_win_rate"])
-    yield number(line["draw_rate"])
-    yield spread(line["kills_mean"], line["kills_std"])
-    yield spread(line["paper_kills_mean"], line["paper_kills_std"])
-    yield spread(line["reward_mean"], line["reward_std"])
-    yield spread(line["paper_reward_mean"], line["paper_reward_std"])
-    yield number(line["flip_rate"])
-    yield number(line["steps_mean"], 0)
-    yield line["checks"] or DASH
+def _called(cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    """Digest of each cell to the values of `LINE`."""
+    policies, attacks, settings = labels.policy_names(cells), labels.attack_names(cells), labels.settings(cells)
+    called = {}
+    for cell in cells:
+        digest = str(cell.facts["cell"])
+        attack, victims = attacks[digest]
+        line = {name: cell.facts[name] for name in LINE if name in cell.facts}
+        line |= {"policy": policies[cell.facts["policy_hash"]], "setting": settings[digest]}
+        called[digest] = line | {"attack": attack, "victims": victims}
+    return called
 
 
-METRICS = {"win": "win_rate", "kills": "kills_mean", "reward": "reward_mean"}
+def _clean_places(
+    cells: Sequence[Cell], clean: dict[str, Cell], called: dict[str, dict[str, Any]]
+) -> list[tuple[Cell, Key]]:
+    """Every clean cell with each `GROUP` whose clean part it is.
+
+    One whose policy nobody attacked joins the groups of the game, played the same way; any other stays alone.
+    """
+    own: dict[str, dict[Key, None]] = defaultdict(dict)
+    alike: dict[Key, dict[Key, None]] = defaultdict(dict)
+    attacked = {cell.side for cell in cells if not cell.clean}
+    for cell in cells:
+        digest = str(cell.facts["cell"])
+        group = tuple(called[digest][name] for name in GROUP)
+        if not cell.clean:
+            alike[cell.key(["scenario", *SETTING])][group] = None
+        if digest in clean:
+            own[str(clean[digest].facts["cell"])][group] = None
+    found = []
+    for cell in (c for c in cells if c.clean):
+        digest = str(cell.facts["cell"])
+        groups = own[digest] or ({} if cell.side in attacked else alike[cell.key(["scenario", *SETTING])])
+        alone: Key = (called[digest]["attack"], *UNATTACKED[1:])
+        found += [(cell, group) for group in groups or {alone: None}]
+    return found
+
+
+def _counts(cell: Cell, wholes: Sequence[Whole]) -> list[int]:
+    """The counts at which a cell stands: its own, and those that mean its whole team."""
+    here = cell.facts["scenario"], cell.facts["team_size"]
+    whole = cell.count == cell.facts["team_size"]
+    return [cell.count, *(w.asked for w in wholes if whole and here == (w.scenario, w.team_size))]
+
+
+def _numbers(cell: Cell, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """What was measured in the cell's rounds."""
+    rounds = cell.rounds
+    found: dict[str, Any] = {"rounds": len(rounds), "decisions": int(rounds["decisions"].sum())}
+    found |= {"flip_rate": flip_rate(rounds), "steps_mean": float(rounds["steps"].mean())}
+    for metric in metrics:
+        values = rounds[metric.column].astype("Float64").dropna().to_numpy(float)
+        n, mean = len(values), float(values.mean()) if len(values) else np.nan
+        std = float(values.std(ddof=1)) if n > 1 else np.nan
+        if n and metric.share:
+            ends = wilson_interval(int(values.sum()), n)
+        else:
+            ends = mean_interval(mean, std, n, within=possible(metric, cell.facts))
+        spread = [] if metric.share else [std]
+        found |= dict(zip(measured(metric), [mean, *spread, *ends], strict=True))
+    if WIN in metrics:
+        draws = rounds["draw"].dropna().to_numpy(bool)
+        found["draw_rate"] = float(draws.mean()) if len(draws) else np.nan
+    return found
+
+
+def possible(metric: Metric, facts: Any) -> Interval:
+    """The least and the largest value that a metric can have in rounds of these facts."""
+    if metric.most is None:
+        return ANY
+    return 0.0, float(facts[metric.most] if isinstance(metric.most, str) else metric.most)
+
+
+def _kept(
+    metrics: Sequence[Metric], cell: Cell, line: dict[str, Any], partner: Cell, clean: dict[str, Any]
+) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for metric in metrics:
+        correlation = correlation_of_means(cell.by_round(metric.column), partner.by_round(metric.column))
+        shares = kept(metric, clean, line, correlation)
+        found |= {f"{metric.short}_{name}": share for name, share in zip(KEPT, shares, strict=True)}
+    return found
+
+
+def _papers(cell: Cell, count: int, metrics: Sequence[Metric]) -> dict[str, float]:
+    """The paper's numbers, where the cell is what the paper ran."""
+    if not paper.played(cell.facts, read(cell.facts["game"]), cell.parameters):
+        return {}
+    return {
+        f"paper_{name}": value
+        for name, value in paper.numbers(cell.facts["scenario"], count, cell.facts["method"]).items()
+    }
+
+
+def groups(lines: pd.DataFrame, names: Sequence[str] = GROUP) -> list[Key]:
+    """The values of `names` in `lines`, each once, in order."""
+    return sorted(lines[list(names)].drop_duplicates().itertuples(index=False, name=None))
+
+
+def one_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines of one epsilon per attack: the paper's where it was played, else the largest.
+
+    Epsilon is an axis; what is shown for one value of it is shown for this one.
+    """
+    same = [name for name in PANEL if name != "epsilon"]
+    chosen = lines.groupby(same)["epsilon"].transform(
+        lambda e: paper.EPSILON if (e == paper.EPSILON).any() else e.max()
+    )
+    return lines[lines["epsilon"] == chosen]
 
 
 def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
-    """One line a method, from the lines of `table`: policies with different training seeds are its training runs.
+    """One line per method, from the lines of `table`: policies with different training seeds are its training runs.
 
-    trainings: how many; win_rate, kills_mean, reward_mean: the mean over the runs of each one's mean over rounds,
-    rounds of several runs are never pooled. win_low, win_high …: 95 % interval over rounds, of the mean of just these
-    runs; win_train_low, win_train_high …: over training runs (t interval of their means), NaN for one run. Policies
-    of a method whose seeds are equal, or not known, are no runs of one training: each is a method of its own here,
-    by its name.
+    trainings: how many; means: over the runs of each one's mean over rounds, rounds of several runs are never
+    pooled. win_low, win_high …: 95 % interval over rounds, of the mean of just these runs; win_train_low,
+    win_train_high …: over training runs (t interval of their means), NaN for one run. Policies of a method whose
+    seeds are equal, or not known, are no runs of one training: each is a method of its own here, by its name.
     """
-    key = ["scenario", "method"]
+    key, metrics = ["scenario", "setting", "method"], metrics_of(lines)
     runs = lines.drop_duplicates([*key, "policy"]).groupby(key)
     several = runs["policy"].nunique()
     alike = several[(several > 1) & (runs["train_seed"].nunique() < several)].index
     apart = pd.MultiIndex.from_frame(lines[key]).isin(alike)
     named = lines.assign(method=lines["policy"].where(apart, lines["method"]))
+    shared = [*PANEL, "method", "attacked_agents"]
     told = []
-    for about, part in named.groupby(["scenario", "method", *GROUP, "attacked_agents"], sort=False):
-        line = dict(zip(["scenario", "method", *GROUP, "attacked_agents"], about, strict=True))
-        line |= {"trainings": len(part)} | {name: part[name].iloc[0] for name in PAPER}
-        for short, mean in METRICS.items():
-            means = part[mean].astype(float).tolist()
-            line[mean] = float(np.mean(means))
-            ends = interval_of_mean(means, part[f"{short}_low"].tolist(), part[f"{short}_high"].tolist())
-            line[f"{short}_low"], line[f"{short}_high"] = ends
-            low, high = training_interval(means)
-            if short == "win":
-                low, high = max(low, 0.0), min(high, 1.0)  # NaN stays
-            line[f"{short}_train_low"], line[f"{short}_train_high"] = low, high
+    for about, part in named.groupby(shared, sort=False):
+        line = dict(zip(shared, about, strict=True)) | {"trainings": len(part), "team_size": part["team_size"].iloc[0]}
+        line |= {name: part[name].iloc[0] for name in lines.columns if name.startswith("paper_")}
+        for metric in metrics:
+            line |= _of_runs(metric, part)
         told.append(line)
     return pd.DataFrame(told)
 
 
+def _of_runs(metric: Metric, part: pd.DataFrame) -> dict[str, float]:
+    """A metric's mean over training runs, and its two intervals."""
+    means = part[metric.mean].astype(float).tolist()
+    low, high, train_low, train_high = (f"{metric.short}{by}_{end}" for by in ("", "_train") for end in ("low", "high"))
+    ends = interval_of_mean(means, part[low].tolist(), part[high].tolist())
+    over = training_interval(means, within=possible(metric, part.iloc[0]))
+    return {
+        metric.mean: float(np.mean(means)),
+        **dict(zip((low, high, train_low, train_high), ends + over, strict=True)),
+    }
+
+
 def strength(lines: pd.DataFrame) -> pd.DataFrame:
-    """Mean reward, a row a (scenario, attacked_agents, method, policy), a column an `attack_label`.
+    """Mean reward, one row per (scenario, setting, attacked_agents, method, policy), one column per `attack_label`.
 
     lines: of `table`. What was not played is NaN.
     """
     attacked = lines[lines["attacked_agents"] > 0]
-    rows = ["scenario", "attacked_agents", "method", "policy"]
-    labels = [attack_label(*way) for way in attacked[GROUP].itertuples(index=False, name=None)]
-    cells = attacked.assign(label=labels)
-    wide = cells.pivot_table(values="reward_mean", index=rows, columns="label", sort=False)
-    names = [attack_label(*way) for way in groups(attacked)]
-    return wide[names].rename_axis(columns=None).reset_index()
-
-
-def number(value: float, digits: int = 2) -> str:
-    """`0.66`, or a dash for NaN."""
-    return DASH if pd.isna(value) else f"{value:.{digits}f}"
-
-
-def spread(mean: float, std: float) -> str:
-    """`61.80 ± 3.36`; a dash for a mean, or a spread, that is not known."""
-    return DASH if pd.isna(mean) else f"{number(mean)} ± {number(std)}"
-
-
-def within(value: float, low: float, high: float, digits: int = 2) -> str:
-    """`0.66 [0.52, 0.78]`, or a dash for NaN."""
-    if pd.isna(value):
-        return DASH
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+    rows = ["scenario", "setting", "attacked_agents", "method", "policy"]
+    named = attacked.assign(label=[attack_label(*way) for way in attacked[GROUP].itertuples(index=False, name=None)])
+    wide = named.set_index([*rows, "label"])["reward_mean"].unstack("label", sort=False)
+    names: Iterable[str] = dict.fromkeys(attack_label(*way) for way in groups(attacked))
+    return wide[list(names)].rename_axis(columns=None).reset_index()

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from marlrobust.config import FEW_UPDATES, TrainSettings, resolve
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.config import resolve
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.training.self_play import SelfPlay
+from marlrobust.training.settings import SHORT, TrainSettings
 from marlrobust.training.trainer import Trainer
 
 TINY: dict[str, Any] = {
@@ -25,6 +27,7 @@ TINY: dict[str, Any] = {
     "batch_size": 128,
     "replay_size": 4000,
 }
+PURSUIT: dict[str, Any] = {"map_size": 20, "max_steps": 30, "predators": 4, "prey": 8}
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,11 +39,17 @@ def settings(**layer: Any) -> TrainSettings:
     return resolve(TrainSettings, TINY, layer)
 
 
+def trainer(folder: Path, **layer: Any) -> Trainer:
+    """The trainer of a tiny self-play."""
+    return Trainer(SelfPlay(settings(**layer)), folder)
+
+
 def train(folder: Path, **layer: Any) -> Trainer:
-    trainer = Trainer(settings(**layer), folder)
-    trainer.resume()
-    trainer.run(stop=lambda: False, report=lambda row: None)
-    return trainer
+    """The same, trained to its end."""
+    made = trainer(folder, **layer)
+    made.resume()
+    made.run()
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +58,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "runs"
     for method in ("mfac", "romfac", "a2c"):
         train(folder / "battle" / method, method=method)
-    pursuit = {"scenario": "pursuit", "map_size": 20, "max_steps": 30, "predators": 4, "prey": 8}
     for method in ("mfac", "a2c"):
-        train(folder / "pursuit" / method, method=method, game=pursuit)
+        train(folder / "pursuit" / method, method=method, scenario="pursuit", game=PURSUIT)
     return folder
 
 
@@ -59,10 +67,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fighters(tmp_path_factory: pytest.TempPathFactory) -> MeanFieldPolicy:
     """A team that has learned to fight: 6 a side, attacking free of charge."""
     folder = tmp_path_factory.mktemp("fighters") / "mfac"
-    trainer = train(
+    trained = train(
         folder,
         method="mfac",
-        game={"max_steps": 100, "rewards": {"attack_penalty": 0.0}},
+        game={"max_steps": 100, "attack_penalty": 0.0},
         normal_rounds=400,
         loop_rounds=1,
         parallel_rounds=16,
@@ -73,6 +81,6 @@ def fighters(tmp_path_factory: pytest.TempPathFactory) -> MeanFieldPolicy:
         robust_entropy=0.05,
         learning_rate=1e-3,
         replay_ratio=1.0,
-        **FEW_UPDATES,
+        **SHORT,
     )
-    return trainer.roles["soldier"].learner.policy
+    return trained.students["soldier"].learner.policy

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,8 +23,11 @@ from torch.nn import functional as F
 from marlrobust.attacks import ATTACKS, Attack, Threat
 from marlrobust.attacks.gradient import FGSM, PGD, Margin
 from marlrobust.errors import UserError
-from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
+from marlrobust.games.game import Decisions
+from marlrobust.parameters import build
+from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.registry import Registry
+from marlrobust.sparse import compress
 
 D, A, EPSILON = 61, 5, 0.075
 
@@ -34,12 +40,12 @@ class Plain(nn.Module):
         self.net = nn.Sequential(nn.Linear(D + A, 24), nn.Tanh(), nn.Linear(24, A))
         self.normal = nn.BatchNorm1d(A)
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        y: Tensor = self.net(torch.cat([states, mean_actions], 1))
+    def logits(self, decisions: Decisions) -> Tensor:
+        y: Tensor = self.net(torch.cat([decisions.dense, decisions.mean_actions], 1))
         return y
 
-    def q_values(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        return self.logits(states, mean_actions).flip(1)
+    def q_values(self, decisions: Decisions) -> Tensor:
+        return self.logits(decisions).flip(1)
 
 
 class Fixed(nn.Module):
@@ -50,8 +56,8 @@ class Fixed(nn.Module):
         rng = torch.Generator().manual_seed(11)
         self.weight = torch.randn(D, A, generator=rng)
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        return states @ self.weight
+    def logits(self, decisions: Decisions) -> Tensor:
+        return decisions.dense @ self.weight
 
 
 TABLE: list[tuple[str, dict[str, Any]]] = [
@@ -96,24 +102,31 @@ def make_policy(kind: str = "ours", scale: float = 3.0, hidden: int = 40) -> Any
     return policy
 
 
-def make_batch(n: int = 70, seed: int = 3) -> tuple[Tensor, Tensor]:
-    """Sparse states (n, d) and mean actions (n, a)."""
+def make_batch(n: int = 70, seed: int = 3) -> Decisions:
+    """Decisions with sparse states (n, d) and mean actions (n, a)."""
     rng = generator(seed)
     full = torch.rand(n, D, generator=rng) < 0.15
     states = torch.where(full, torch.randn(n, D, generator=rng), 0.0)
     mean_actions = torch.rand(n, A, generator=rng)
-    return states, mean_actions / mean_actions.sum(1, keepdim=True)
+    return Decisions.of(states, mean_actions / mean_actions.sum(1, keepdim=True))
 
 
 def make(name: str, parameters: dict[str, Any], **threat: Any) -> Attack:
     return ATTACKS[name](threat=Threat(**{"norm": "l_inf", "epsilon": EPSILON, **threat}), **parameters)
 
 
-def cross_entropy(policy: Any, perturbed: Tensor, states: Tensor, mean_actions: Tensor) -> Tensor:
+def actions_of(policy: Any, decisions: Decisions) -> Tensor:
+    """The likeliest actions (n,)."""
+    with torch.no_grad():
+        actions: Tensor = policy.logits(decisions).argmax(1)
+        return actions
+
+
+def cross_entropy(policy: Any, perturbed: Tensor, decisions: Decisions) -> Tensor:
     """To the clean action, for each state (n,)."""
     with torch.no_grad():
-        actions = policy.logits(states, mean_actions).argmax(1)
-        return F.cross_entropy(policy.logits(perturbed, mean_actions), actions, reduction="none")
+        logits = policy.logits(decisions.showing(perturbed))
+        return F.cross_entropy(logits, actions_of(policy, decisions), reduction="none")
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -131,9 +144,10 @@ def test_the_budget_holds_exactly_and_the_input_stays(
     name: str, parameters: dict[str, Any], norm: str, kind: str
 ) -> None:
     """Trap 7: lower precision inside must not round epsilon up."""
-    policy, (states, mean_actions) = make_policy(kind), make_batch()
+    policy, decisions = make_policy(kind), make_batch()
+    states, mean_actions = decisions.dense, decisions.mean_actions
     before = states.clone(), mean_actions.clone()
-    perturbed = make(name, parameters, norm=norm).perturb(policy, states, mean_actions, generator())
+    perturbed = make(name, parameters, norm=norm).perturb(policy, decisions, generator())
     assert same_bits(states, before[0])
     assert same_bits(mean_actions, before[1])
     assert perturbed.dtype == torch.float32
@@ -148,9 +162,10 @@ def test_the_budget_holds_exactly_and_the_input_stays(
 @NORMS
 def test_masked_features_keep_their_bits_and_the_others_move(name: str, parameters: dict[str, Any], norm: str) -> None:
     features = torch.arange(D) % 3 == 0
-    policy, (states, mean_actions) = make_policy(), make_batch()
+    policy, decisions = make_policy(), make_batch()
     attack = make(name, parameters, norm=norm, features=features)
-    perturbed = attack.perturb(policy, states, mean_actions, generator())
+    perturbed = attack.perturb(policy, decisions, generator())
+    states = decisions.dense
     assert same_bits(perturbed[:, ~features], states[:, ~features])
     assert (perturbed != states)[:, features].float().mean() > 0.5
 
@@ -158,17 +173,17 @@ def test_masked_features_keep_their_bits_and_the_others_move(name: str, paramete
 @EVERY
 @NORMS
 def test_epsilon_0_is_the_identity_bit_for_bit(name: str, parameters: dict[str, Any], norm: str) -> None:
-    states, mean_actions = make_batch()
-    states[0] = -0.0
+    decisions = make_batch()
+    decisions.dense[0] = -0.0
     attack = make(name, parameters, norm=norm, epsilon=0.0)
-    assert same_bits(attack.perturb(make_policy(), states, mean_actions, generator()), states)
+    assert same_bits(attack.perturb(make_policy(), decisions, generator()), decisions.dense)
 
 
 @EVERY
 def test_valid_range_is_never_left(name: str, parameters: dict[str, Any]) -> None:
-    states, mean_actions = make_batch()
-    states = states.clamp(0, 1)
-    perturbed = make(name, parameters, low=0.0, high=1.0).perturb(make_policy(), states, mean_actions, generator())
+    decisions = make_batch()
+    decisions = decisions.showing(decisions.dense.clamp(0, 1))
+    perturbed = make(name, parameters, low=0.0, high=1.0).perturb(make_policy(), decisions, generator())
     assert perturbed.min() >= 0
     assert perturbed.max() <= 1
 
@@ -176,24 +191,25 @@ def test_valid_range_is_never_left(name: str, parameters: dict[str, Any]) -> Non
 @EVERY
 def test_only_its_own_generator_counts(name: str, parameters: dict[str, Any]) -> None:
     """The same seed repeats bit for bit, whatever the global generators are at; and they stay there."""
-    policy, (states, mean_actions) = make_policy(), make_batch()
+    policy, decisions = make_policy(), make_batch()
     attack = make(name, parameters)
-    first = attack.perturb(policy, states, mean_actions, generator(5))
+    first = attack.perturb(policy, decisions, generator(5))
     torch.manual_seed(123)
     before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
-    again = attack.perturb(policy, states, mean_actions, generator(5))
+    again = attack.perturb(policy, decisions, generator(5))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
     assert before[2] == repr(np.random.get_state())  # noqa: NPY002
     assert same_bits(first, again)
     if name == "random" or parameters.get("start") == "uniform":
-        assert not torch.equal(first, attack.perturb(policy, states, mean_actions, generator(6)))
+        assert not torch.equal(first, attack.perturb(policy, decisions, generator(6)))
 
 
 @EVERY
 @pytest.mark.parametrize("kind", ["ours", "plain"])
 def test_no_states_give_no_states(name: str, parameters: dict[str, Any], kind: str) -> None:
-    perturbed = make(name, parameters).perturb(make_policy(kind), torch.zeros(0, D), torch.zeros(0, A), generator())
+    nobody = Decisions.of(torch.zeros(0, D), torch.zeros(0, A))
+    perturbed = make(name, parameters).perturb(make_policy(kind), nobody, generator())
     assert perturbed.shape == (0, D)
 
 
@@ -201,14 +217,14 @@ def test_no_states_give_no_states(name: str, parameters: dict[str, Any], kind: s
 @pytest.mark.parametrize("kind", ["ours", "plain"])
 @pytest.mark.parametrize("training", [True, False])
 def test_the_policy_is_left_as_it_was(name: str, parameters: dict[str, Any], kind: str, training: bool) -> None:
-    policy, (states, mean_actions) = make_policy(kind).train(training), make_batch()
+    policy, decisions = make_policy(kind).train(training), make_batch()
     list(policy.modules())[-1].train(not training)  # a module that somebody set apart
     modes = [m.training for m in policy.modules()]
     weights = [p.detach().clone() for p in policy.parameters()]
     marks = [torch.full_like(p, 0.5) for p in policy.parameters()]
     for parameter, mark in zip(policy.parameters(), marks, strict=True):
         parameter.grad = mark.clone()
-    make(name, parameters).perturb(policy, states, mean_actions, generator())
+    make(name, parameters).perturb(policy, decisions, generator())
     assert [m.training for m in policy.modules()] == modes
     for parameter, mark, weight in zip(policy.parameters(), marks, weights, strict=True):
         assert torch.equal(parameter.grad, mark)
@@ -220,12 +236,13 @@ def test_the_policy_is_left_as_it_was(name: str, parameters: dict[str, Any], kin
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_it_works_where_gradients_are_off(name: str, parameters: dict[str, Any], context: Callable[[], Any]) -> None:
     for kind in ("ours", "plain"):
-        policy, (states, mean_actions) = make_policy(kind), make_batch()
+        policy, decisions = make_policy(kind), make_batch()
         attack = make(name, parameters)
-        expected = attack.perturb(policy, states, mean_actions, generator())
+        expected = attack.perturb(policy, decisions, generator())
         with context():
-            inner = states.clone(), mean_actions.clone()  # inference tensors, in inference mode
-            assert torch.equal(attack.perturb(policy, *inner, generator()), expected)
+            # inference tensors, in inference mode
+            inner = Decisions.of(decisions.dense.clone(), decisions.mean_actions.clone())
+            assert torch.equal(attack.perturb(policy, inner, generator()), expected)
 
 
 @EVERY
@@ -241,24 +258,24 @@ def test_parameters_say_everything(name: str, parameters: dict[str, Any]) -> Non
 @NORMS
 @pytest.mark.parametrize("kind", ["ours", "plain"])
 def test_pgd_beats_random_noise(norm: str, kind: str) -> None:
-    policy, (states, mean_actions) = make_policy(kind), make_batch(200)
-    clean = cross_entropy(policy, states, states, mean_actions).mean()
+    policy, decisions = make_policy(kind), make_batch(200)
+    clean = cross_entropy(policy, decisions.dense, decisions).mean()
 
     def gain(name: str) -> Tensor:
-        perturbed = make(name, {}, norm=norm).perturb(policy, states, mean_actions, generator())
-        return cross_entropy(policy, perturbed, states, mean_actions).mean() - clean
+        perturbed = make(name, {}, norm=norm).perturb(policy, decisions, generator())
+        return cross_entropy(policy, perturbed, decisions).mean() - clean
 
     assert gain("pgd") > 3 * gain("random").abs()
 
 
 @PRECISIONS
 def test_fgsm_is_pgd_with_one_step_of_epsilon(precision: Any) -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch()
+    policy, decisions = make_policy(), make_batch()
     threat = Threat(epsilon=EPSILON)
-    fgsm = FGSM(threat=threat, precision=precision).perturb(policy, states, mean_actions, generator())
+    fgsm = FGSM(threat=threat, precision=precision).perturb(policy, decisions, generator())
     one = PGD(threat=threat, steps=1, step_size=threat.radius, precision=precision)
-    assert same_bits(fgsm, one.perturb(policy, states, mean_actions, generator()))
-    moved = (fgsm - states).abs()
+    assert same_bits(fgsm, one.perturb(policy, decisions, generator()))
+    moved = (fgsm - decisions.dense).abs()
     assert ((moved > 0.07499) | (moved == 0)).all()
 
 
@@ -266,16 +283,16 @@ def test_fgsm_is_pgd_with_one_step_of_epsilon(precision: Any) -> None:
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 @pytest.mark.parametrize(("hidden", "steps"), [(40, 10), (64, 20), (128, 7)])
 def test_pgd_reaches_the_loss_of_foolbox(precision: Any, scale: float, hidden: int, steps: int) -> None:
-    policy, (states, mean_actions) = make_policy(scale=scale, hidden=hidden), make_batch(300)
+    policy, decisions = make_policy(scale=scale, hidden=hidden), make_batch(300)
     size = 2.5 * EPSILON / steps
     attack = PGD(threat=Threat(epsilon=EPSILON), steps=steps, precision=precision)
-    ours = attack.perturb(policy, states, mean_actions, generator())
-    theirs = foolbox_pgd(policy, states, mean_actions, steps, size)
-    mean = [cross_entropy(policy, p, states, mean_actions).mean() for p in (ours, theirs)]
+    ours = attack.perturb(policy, decisions, generator())
+    theirs = foolbox_pgd(policy, decisions, steps, size)
+    mean = [cross_entropy(policy, p, decisions).mean() for p in (ours, theirs)]
     assert mean[0] >= 0.99 * mean[1]
 
 
-def foolbox_pgd(policy: Any, states: Tensor, mean_actions: Tensor, steps: int, size: float) -> Tensor:
+def foolbox_pgd(policy: Any, decisions: Decisions, steps: int, size: float) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from foolbox import PyTorchModel  # type: ignore[attr-defined]
@@ -283,28 +300,26 @@ def foolbox_pgd(policy: Any, states: Tensor, mean_actions: Tensor, steps: int, s
 
     class Bound(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = policy.logits(x, mean_actions)
+            y: Tensor = policy.logits(decisions.showing(x))
             return y
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = PyTorchModel(Bound().eval(), bounds=(-1000, 1000), device="cpu")
     attack = LinfPGD(rel_stepsize=size / EPSILON, steps=steps, random_start=False)
-    with torch.no_grad():
-        actions = policy.logits(states, mean_actions).argmax(1)
-    perturbed: Tensor = attack.run(model, states, actions, epsilon=EPSILON)
+    perturbed: Tensor = attack.run(model, decisions.dense, actions_of(policy, decisions), epsilon=EPSILON)
     return perturbed
 
 
 @PRECISIONS
 @pytest.mark.parametrize("start", ["state", "uniform"])
 def test_another_restart_never_lowers_a_loss(precision: Any, start: Any) -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
     losses = []
     for restarts in (1, 2, 5):
         attack = PGD(threat=Threat(epsilon=EPSILON), restarts=restarts, start=start, steps=4, precision=precision)
-        perturbed = attack.perturb(policy, states, mean_actions, generator(1))
-        losses.append(cross_entropy(policy, perturbed, states, mean_actions))
+        perturbed = attack.perturb(policy, decisions, generator(1))
+        losses.append(cross_entropy(policy, perturbed, decisions))
     for fewer, more in pairwise(losses):
         assert (more >= fewer - 1e-4).all()
         assert more.mean() > fewer.mean()
@@ -312,12 +327,12 @@ def test_another_restart_never_lowers_a_loss(precision: Any, start: Any) -> None
 
 @PRECISIONS
 def test_more_steps_do_not_lower_the_loss(precision: Any) -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
     losses = []
     for steps in (1, 2, 4, 16):
         attack = PGD(threat=Threat(epsilon=EPSILON), steps=steps, step_size=EPSILON / 4, precision=precision)
-        perturbed = attack.perturb(policy, states, mean_actions, generator())
-        losses.append(cross_entropy(policy, perturbed, states, mean_actions).mean().item())
+        perturbed = attack.perturb(policy, decisions, generator())
+        losses.append(cross_entropy(policy, perturbed, decisions).mean().item())
     assert losses == sorted(losses)
     assert losses[-1] > 1.5 * losses[0]
 
@@ -328,20 +343,20 @@ class Linear:
     def __init__(self) -> None:
         self.weight = torch.where(torch.arange(D) % 2 == 0, 0.3, -0.2)
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        y = states @ self.weight
+    def logits(self, decisions: Decisions) -> Tensor:
+        y = decisions.dense @ self.weight
         return torch.stack([y, -y], 1)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 40])
 def test_an_ascent_can_cross_the_box_from_any_start(steps: int) -> None:
     """Trap 1: with steps of epsilon / steps it cannot, and the policy looks more robust than it is."""
-    policy, (states, mean_actions) = Linear(), make_batch()
+    policy, decisions = Linear(), make_batch()
     threat = Threat(epsilon=EPSILON)
 
     def reached(size: float | None) -> float:
         attack = PGD(threat=threat, steps=steps, start="uniform", step_size=size)
-        moved = (attack.perturb(policy, states, mean_actions, generator()) - states).abs()
+        moved = (attack.perturb(policy, decisions, generator()) - decisions.dense).abs()
         return (moved > 0.99 * EPSILON).float().mean().item()
 
     assert reached(None) == 1
@@ -357,21 +372,19 @@ def test_the_loss_is_of_raw_logits() -> None:
 @PRECISIONS
 def test_a_policy_with_large_logits_is_broken_all_the_same(precision: Any) -> None:
     """The same policy at a lower temperature has the same actions, and must fall as often."""
-    policy, (states, mean_actions) = make_policy(hidden=64), make_batch(300)
-    with torch.no_grad():
-        actions = policy.logits(states, mean_actions).argmax(1)
+    policy, decisions = make_policy(hidden=64), make_batch(300)
+    actions = actions_of(policy, decisions)
 
     def flipped() -> float:
         attack = PGD(threat=Threat(epsilon=0.15), precision=precision)
-        with torch.no_grad():
-            after = policy.logits(attack.perturb(policy, states, mean_actions, generator()), mean_actions)
-        return (after.argmax(1) != actions).float().mean().item()
+        shown = decisions.showing(attack.perturb(policy, decisions, generator()))
+        return (actions_of(policy, shown) != actions).float().mean().item()
 
     before = flipped()
     with torch.no_grad():
         policy.actor.out.weight.mul_(40)
         policy.actor.out.bias.mul_(40)
-        gaps = policy.logits(states, mean_actions).topk(2).values.diff().abs()
+        gaps = policy.logits(decisions).topk(2).values.diff().abs()
     assert gaps.median() > 17  # the softmax is 1 in float32
     assert before > 0.95
     assert flipped() > 0.95
@@ -380,16 +393,15 @@ def test_a_policy_with_large_logits_is_broken_all_the_same(precision: Any) -> No
 @PRECISIONS
 def test_the_margin_breaks_a_saturated_policy_that_only_looks_robust(precision: Any) -> None:
     """Trap 4: where the softmax is 1 to the last bit, the cross-entropy has no gradient, the margin has."""
-    policy, (states, mean_actions) = make_policy(hidden=64), make_batch(300)
+    policy, decisions = make_policy(hidden=64), make_batch(300)
     with torch.no_grad():
         policy.actor.out.weight.mul_(1e5)
         policy.actor.out.bias.mul_(1e5)
-        actions = policy.logits(states, mean_actions).argmax(1)
+    actions = actions_of(policy, decisions)
 
     def flipped(attack: Attack) -> float:
-        with torch.no_grad():
-            after = policy.logits(attack.perturb(policy, states, mean_actions, generator()), mean_actions)
-        return (after.argmax(1) != actions).float().mean().item()
+        shown = decisions.showing(attack.perturb(policy, decisions, generator()))
+        return (actions_of(policy, shown) != actions).float().mean().item()
 
     threat = Threat(epsilon=0.15)
     assert flipped(PGD(threat=threat, precision=precision)) < 0.1
@@ -398,47 +410,104 @@ def test_the_margin_breaks_a_saturated_policy_that_only_looks_robust(precision: 
 
 @PRECISIONS
 def test_a_state_does_not_depend_on_its_company(precision: Any) -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(2100)
+    policy, decisions = make_policy(), make_batch(2100)
     attack = PGD(threat=Threat(epsilon=EPSILON), precision=precision)
-    together = attack.perturb(policy, states, mean_actions, generator())
+    together = attack.perturb(policy, decisions, generator())
     rows = torch.tensor([0, 3, 255, 256, 1023, 2047, 2048, 2099])
-    alone = torch.cat(
-        [attack.perturb(policy, states[i : i + 1], mean_actions[i : i + 1], generator()) for i in rows.tolist()]
-    )
+    alone = torch.cat([attack.perturb(policy, decisions.take(slice(i, i + 1)), generator()) for i in rows.tolist()])
     assert (alone == together[rows]).float().mean() > 0.99
 
 
-def test_a_bare_actor_is_its_own_policy() -> None:
-    """What the trainer attacks."""
-    policy, (states, mean_actions) = make_policy(), make_batch()
-    attack = PGD(threat=Threat(epsilon=EPSILON))
-    bare = attack.perturb(policy.actor, states, mean_actions, generator())
-    assert same_bits(bare, attack.perturb(policy, states, mean_actions, generator()))
-    assert isinstance(policy.actor, MeanFieldNetwork)
-
-
 def test_weights_that_change_between_calls_count() -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch()
+    policy, decisions = make_policy(), make_batch()
     attack = PGD(threat=Threat(epsilon=EPSILON))
-    first = attack.perturb(policy, states, mean_actions, generator())
+    first = attack.perturb(policy, decisions, generator())
     for parameter in policy.parameters():
         parameter.data.neg_()  # past autograd's version counter
-    assert not torch.equal(first, attack.perturb(policy, states, mean_actions, generator()))
+    assert not torch.equal(first, attack.perturb(policy, decisions, generator()))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"steps": 0}, "at least 1"),
-        ({"restarts": 0}, "at least 1"),
-        ({"step_size": 0.0}, "step_size must be above 0"),
-        ({"start": "middle"}, "unknown start 'middle'"),
-        ({"precision": "int4"}, "unknown precision 'int4'"),
-    ],
-)
-def test_mistakes_are_told(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        PGD(threat=Threat(), **arguments)
+MISTAKES: list[tuple[str, dict[str, Any], str]] = [
+    ("pgd", {"steps": 0}, "steps: input should be greater than or equal to 1"),
+    ("pgd", {"steps": "2.5"}, "steps: input should be a valid integer"),
+    ("pgd", {"steps": "[1"}, "steps: input should be a valid integer"),
+    ("pgd", {"restarts": 1.5}, "restarts: input should be a valid integer"),
+    ("pgd", {"step_size": 0.0}, "step_size: input should be greater than 0"),
+    ("pgd", {"step_size": "nan"}, "step_size: input should be"),
+    ("pgd", {"start": "middle"}, "start: input should be 'state' or 'uniform'"),
+    ("pgd", {"precision": "int4"}, "precision: input should be 'auto' or 'float32'"),
+    ("pgd", {"stepz": 3}, "no parameter 'stepz': it has steps"),
+    ("fgsm", {"steps": 3}, "no parameter 'steps'"),
+    ("mim", {"decay": -1}, "decay: input should be greater than or equal to 0"),
+    ("apgd-ce", {"step_size": 0.1}, "no parameter 'step_size'"),
+    ("mad", {"start": "state"}, "start: input should be 'uniform'"),
+    ("random", {"kind": "pink"}, "kind: input should be 'uniform', 'sign' or 'gaussian'"),
+    ("targeted", {"target": "best"}, "target"),
+    ("targeted", {"target": -1}, "target"),
+    ("square", {"queries": 0}, "queries: input should be greater than or equal to 1"),
+    ("square", {"share": 1.5}, "share: input should be less than or equal to 1"),
+    ("timed", {"beta": "2"}, "beta: input should be less than or equal to 1"),
+    ("timed", {"inner": "pdg"}, "did you mean 'pgd'"),
+    ("timed", {"inner": "learned"}, "no other attack or policy, not 'learned'"),
+    ("transfer", {"inner": "timed"}, "no other attack or policy, not 'timed'"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "message"), MISTAKES, ids=lambda x: str(x))
+def test_a_wrong_parameter_gets_one_sentence_that_names_it(name: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        build("attack", name, ATTACKS[name], given, threat=Threat())
+    assert f"the attack '{name}'" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_parameters_are_read_from_text() -> None:
+    """As the command line gives them; what is not given as text stays as it is."""
+    given = {"steps": "20", "step_size": "1e-3", "start": "uniform"}
+    assert build("attack", "pgd", PGD, given, threat=Threat()) == PGD(
+        threat=Threat(), steps=20, step_size=1e-3, start="uniform"
+    )
+    assert build("attack", "pgd", PGD, {"step_size": "none"}, threat=Threat()) == PGD(threat=Threat())
+    target = build("attack", "targeted", ATTACKS["targeted"], {"target": "2"}, threat=Threat()).parameters()["target"]
+    assert target == 2
+    assert type(target) is int
+
+
+@EVERY
+def test_every_parameter_says_what_it_is(name: str, parameters: dict[str, Any]) -> None:
+    hints = get_type_hints(ATTACKS[name], include_extras=True)
+    for field in fields(ATTACKS[name]):
+        if field.init and field.name != "threat":
+            assert _described(hints[field.name]), field.name
+
+
+def _described(hint: Any) -> bool:
+    own = any(getattr(extra, "description", None) for extra in getattr(hint, "__metadata__", ()))
+    return own or any(map(_described, get_args(hint)))
+
+
+def test_states_of_another_type_are_refused_with_a_sentence() -> None:
+    attack, states = make("pgd", {}), make_batch().dense.double()
+    with pytest.raises(UserError, match=r"float32 tensor of shape \(n, d\), not torch.float64.*try states.float\(\)"):
+        attack.perturb(make_policy(), Decisions.of(states), generator())
+
+
+@EVERY
+def test_compressed_states_are_attacked_as_dense_ones(name: str, parameters: dict[str, Any]) -> None:
+    """Those of a game are compressed."""
+    policy, decisions = make_policy(), make_batch()
+    compressed = decisions.showing(compress(decisions.dense.numpy()))
+    attack = make(name, parameters)
+    assert same_bits(attack.perturb(policy, compressed, generator()), attack.perturb(policy, decisions, generator()))
+
+
+def test_importing_the_package_of_attacks_imports_no_torch() -> None:
+    code = (
+        "import sys, marlrobust.attacks as a; assert 'torch' not in sys.modules; "
+        "assert len(list(a.ATTACKS)) == 15; a.ATTACKS.check('pgd'); assert 'torch' not in sys.modules; "
+        "assert a.Attack is a.ATTACKS['pgd'].__mro__[2]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_name_brings_the_nearest() -> None:
@@ -447,7 +516,7 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    with pytest.raises(ValueError, match="attack 'pgd' is registered twice"):
+    with pytest.raises(ValueError, match="the attack 'pgd' is there already"):
         ATTACKS.register("pgd")(FGSM)
     assert ATTACKS["pgd"] is PGD
 
@@ -461,9 +530,9 @@ def test_an_installed_package_adds_an_attack(tmp_path: Path, monkeypatch: pytest
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[marlrobust.attacks]\nplanted = planted_attack:Planted\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry: Registry[type[Attack]] = Registry("attack", ATTACKS.group)
+    registry: Registry[type[Attack]] = Registry("attack", ATTACKS.group, {}, base=ATTACKS.base)
     planted = registry["planted"](threat=Threat(epsilon=EPSILON))
-    states, mean_actions = make_batch()
+    decisions = make_batch()
     assert isinstance(planted, PGD)
-    assert not torch.equal(planted.perturb(make_policy(), states, mean_actions, generator()), states)
+    assert not torch.equal(planted.perturb(make_policy(), decisions, generator()), decisions.dense)
     sys.modules.pop("planted_attack")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD, Margin
+from marlrobust.games.game import Decisions
 from marlrobust.policies.bounds import _Box, _Layers, certify
-from marlrobust.policies.networks import MeanFieldNetwork, MeanFieldPolicy
+from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy, MeanFieldShape
 
 
 def network(
@@ -19,11 +20,24 @@ def network(
 ) -> MeanFieldNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = MeanFieldNetwork(d, 4, hidden=hidden, embedding=6, mean_field=mean_field)
+        made = MeanFieldNetwork(
+            MeanFieldShape(state_size=d, n_actions=4, hidden=hidden, embedding=6, mean_field=mean_field)
+        )
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(scale)
     return made.requires_grad_(False)
+
+
+class Bare:
+    """A policy that is an actor alone."""
+
+    def __init__(self, net: MeanFieldNetwork) -> None:
+        self.net = net
+
+    def logits(self, decisions: Decisions) -> Tensor:
+        logits: Tensor = self.net(decisions.states, decisions.mean_actions)
+        return logits
 
 
 def batch(n: int, d: int, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -32,7 +46,8 @@ def batch(n: int, d: int, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def flipped(net: MeanFieldNetwork, states: Tensor, mean_actions: Tensor, moved: Tensor) -> Tensor:
-    return net(moved, mean_actions).argmax(1) != net(states, mean_actions).argmax(1)
+    turned: Tensor = net(moved, mean_actions).argmax(1) != net(states, mean_actions).argmax(1)
+    return turned
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,7 +65,8 @@ def test_no_point_of_a_certified_box_flips(seed: int, mean_field: bool) -> None:
         ever |= flipped(net, states, mean_actions, states + epsilon * direction)
     assert not (ever & found.certified).any()
     attack = PGD(threat=Threat(epsilon=epsilon), steps=40, restarts=3)
-    attacked = flipped(net, states, mean_actions, attack.perturb(net, states, mean_actions, rng))  # type: ignore[arg-type]
+    moved = attack.perturb(Bare(net), Decisions.of(states, mean_actions), rng)
+    attacked = flipped(net, states, mean_actions, moved)
     assert attacked.float().mean() <= (ever | attacked).float().mean() <= 1 - found.certified.float().mean()
     assert 0.1 < found.certified.float().mean() < 1
     assert ever.any()
@@ -107,7 +123,7 @@ def test_certified_shares_fall_with_epsilon_and_bracket_a_strong_attack() -> Non
         found = certify(policy.actor, states, mean_actions, epsilon)
         shares.append(found.certified.float().mean().item())
         attack = Margin(threat=Threat(epsilon=epsilon), steps=30)
-        moved = attack.perturb(policy, states, mean_actions, torch.Generator().manual_seed(0))
+        moved = attack.perturb(policy, Decisions.of(states, mean_actions), torch.Generator().manual_seed(0))
         assert not (flipped(policy.actor, states, mean_actions, moved) & found.certified).any()
         assert (found.certified | ~found.intervals).all()
     assert shares == sorted(shares, reverse=True)

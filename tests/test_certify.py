@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
 from marlrobust.cli import main
-from marlrobust.config import CertifySettings
-from marlrobust.evaluation.certify import decisions, run_certify
-from marlrobust.evaluation.runner import sides
+from marlrobust.config import resolve
+from marlrobust.evaluation import certify
+from marlrobust.evaluation.settings import CertifySettings
+from marlrobust.policies.library import Library
 from marlrobust.reports.bracket import bracket_figure, bracket_table, bracket_text
 
-SMALL = {"scenario": "battle", "map_size": 16, "max_steps": 20, "rounds": 2, "decisions": 12, "policies": ("mfac",)}
+SMALL: dict[str, Any] = {
+    "scenario": "battle",
+    "game": {"map_size": 16, "max_steps": 20},
+    "rounds": 2,
+    "decisions": 12,
+    "policies": ("mfac",),
+}
 
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+def certified(runs: Path, out: Path, **layer: Any) -> pd.DataFrame:
+    rows, folder = certify.run_certify(resolve(CertifySettings, SMALL, layer), Library(runs), out, print)
+    assert folder == out
+    return rows
+
+
 def test_attacked_is_below_open_and_larger_radii_open_more(runs: Path, tmp_path: Path) -> None:
-    settings = CertifySettings.model_validate({**SMALL, "epsilons": (0.0, 0.01, 0.3)})
-    rows = run_certify(settings, runs, tmp_path, print)
+    rows = certified(runs, tmp_path, epsilons=(0.0, 0.01, 0.3))
     assert len(rows) == 36
     assert not (rows["flipped"] & rows["certified"]).any()
     table = bracket_table(rows)
@@ -31,29 +44,29 @@ def test_attacked_is_below_open_and_larger_radii_open_more(runs: Path, tmp_path:
     assert table["open"].is_monotonic_increasing
     assert table["open"].iloc[0] < table["open"].iloc[-1]
     assert bracket_text(table)["policy"].tolist() == ["mfac"] * 3
-    assert bracket_figure(table, dark=True).axes
+    assert bracket_figure(table).axes
 
 
 def test_rows_repeat_and_what_is_stored_is_not_computed_again(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = CertifySettings.model_validate({**SMALL, "epsilons": (0.01,)})
-    first = run_certify(settings, runs, tmp_path / "a", print)
-    pd.testing.assert_frame_equal(first, run_certify(settings, runs, tmp_path / "b", print))
-    monkeypatch.setattr("marlrobust.evaluation.certify._bracket", None)
-    pd.testing.assert_frame_equal(first, run_certify(settings, runs, tmp_path / "a", print))
+    first = certified(runs, tmp_path / "a", epsilons=(0.01,))
+    pd.testing.assert_frame_equal(first, certified(runs, tmp_path / "b", epsilons=(0.01,)))
+    monkeypatch.setattr(certify, "_bracket", None)
+    pd.testing.assert_frame_equal(first, certified(runs, tmp_path / "a", epsilons=(0.01,)))
 
 
 def test_decisions_come_from_all_rounds_and_steps(runs: Path) -> None:
-    settings = CertifySettings.model_validate({**SMALL, "decisions": 60})
-    _, states, mean_actions = decisions(settings, *sides("mfac", "a2c", runs, "battle"))
-    assert len(states) == len(mean_actions) == 60
-    assert len(states.unique(dim=0)) > 40
+    settings = resolve(CertifySettings, SMALL, {"decisions": 60, "epsilons": (0.01,)})
+    (bracket,) = certify._plan(settings, Library(runs))
+    decisions = certify.draw(bracket)
+    assert len(decisions) == 60
+    assert len({row.numpy().tobytes() for row in decisions.dense}) > 40
 
 
 def test_the_report_of_an_evaluation_in_the_same_folder_shows_the_bracket(runs: Path, tmp_path: Path) -> None:
-    shared = ["--runs", runs, "--scenario", "battle", "--map-size", 16, "--policy", "mfac", "--out", tmp_path]
-    one = ["--rounds", 2, "--steps", 10]
+    shared = ["--runs", runs, "--scenario", "battle", "--game-option", "map_size=16", "--policy", "mfac"]
+    one = ["--rounds", 2, "--steps", 10, "--out", tmp_path]
     assert call("attack", *shared, *one, "--agents", "0,3", "--attack", "fgsm", "--workers", 1).exit_code == 0
     page = tmp_path / "report.html"
     assert "The bracket" not in page.read_text()

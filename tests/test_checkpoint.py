@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import random
 import shutil
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from marlrobust.errors import UserError
-from marlrobust.policies.checkpoint import ADVERSARY, Card, file_hash, load_policy, save_policy
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.files import file_hash
+from marlrobust.games.game import Decisions
+from marlrobust.policies.card import Card, load_card
+from marlrobust.policies.checkpoint import load_policy, save_policy
+from marlrobust.policies.mean_field import MeanFieldPolicy
 
 
 @pytest.fixture
@@ -91,13 +96,62 @@ def test_a_missing_or_damaged_card_is_said(stored: Path) -> None:
         load_policy(stored.with_name("none.safetensors"), scenario="battle")
 
 
-def test_of_an_adversary_the_actor_is_kept(tmp_path: Path) -> None:
+def test_without_a_critic_the_actor_is_kept(tmp_path: Path) -> None:
     policy = MeanFieldPolicy(30, 5, hidden=16, embedding=4)
-    save_policy(tmp_path, policy, Card("adversary", "battle", ADVERSARY, 30, 5, 16, 4, True, 0, 1, 0.0))
-    path = tmp_path / f"{ADVERSARY}.safetensors"
+    card = Card(
+        method="adversary",
+        scenario="battle",
+        role="adversary",
+        shape={},
+        critic=False,
+        seed=0,
+        rounds=1,
+        planned_rounds=1,
+        seconds=0.0,
+    )
+    assert save_policy(tmp_path, policy, card) == load_card(tmp_path / "adversary.safetensors")
+    path = tmp_path / "adversary.safetensors"
     assert all(name.startswith("actor.") for name in load_file(path))
     loaded, _ = load_policy(path, scenario="battle")
-    states, mean_actions = torch.randn(3, 30), torch.rand(3, 5)
+    decisions = Decisions.of(torch.randn(3, 30), torch.rand(3, 5))
     with torch.no_grad():
-        assert torch.equal(loaded.logits(states, mean_actions), policy.logits(states, mean_actions))
-        assert loaded.q_values(states, mean_actions).isnan().all()
+        assert torch.equal(loaded.logits(decisions), policy.logits(decisions))
+        assert loaded.q_values(decisions).isnan().all()
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(stored: Path, odd: float) -> None:
+    tensors = load_file(stored)
+    tensors["actor.out.bias"][3] = odd
+    save_file(tensors, stored)
+    rewrite_card(stored, hash=file_hash(stored))
+    with pytest.raises(UserError, match="not finite numbers"):
+        load_policy(stored)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": {"hidden": 5}},
+        {"shape": 5},
+        {"rounds": "many"},
+        {"seed": -1},
+        {"network": "none"},
+        {"odd": 1},
+        {"results": {}},
+    ],
+)
+def test_a_card_of_other_types_is_refused(stored: Path, changes: dict[str, object]) -> None:
+    rewrite_card(stored, **changes)
+    with pytest.raises(UserError):
+        load_policy(stored)
+
+
+def test_no_changed_card_ends_in_a_traceback(stored: Path) -> None:
+    raw, rng = stored.with_suffix(".json").read_bytes(), random.Random(0)
+    for _ in range(60):
+        at = rng.randrange(len(raw))
+        mutant = raw[:at] + bytes([rng.randrange(256)]) + raw[at + rng.choice([0, 1, 30]) :]
+        stored.with_suffix(".json").write_bytes(mutant)
+        with contextlib.suppress(UserError):
+            load_policy(stored)

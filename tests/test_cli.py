@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from conftest import TINY
 
-from marlrobust.cli import main
+from marlrobust.cli import COMMANDS, main
+from marlrobust.evaluation.settings import SweepSettings
+from marlrobust.rows import LEADING
+from tests.conftest import TINY
 
 
 def call(*arguments: object) -> Result:
@@ -32,16 +35,26 @@ def refused(result: Result, *words: str) -> None:
 
 @pytest.fixture
 def attack(runs: Path, tmp_path: Path) -> list[object]:
-    small = ["--map-size", 16, "--rounds", 2, "--steps", 8, "--attack", "pgd:steps=2", "--workers", 1]
+    small = ["--game-option", "map_size=16", "--rounds", 2, "--steps", 8, "--attack", "pgd:steps=2", "--workers", 1]
     return ["attack", "--runs", runs, "--scenario", "battle", "--out", tmp_path / "out", *small]
 
 
 def test_every_command_has_help_with_an_example() -> None:
     assert "marlrobust attack" in call("--help").output
-    for command in ("train", "attack", "report", "list", "reproduce"):
+    for command in COMMANDS:
         result = call(command, "--help")
         assert result.exit_code == 0
         assert f"marlrobust {command}" in result.output
+        assert "Undefined" not in result.output
+
+
+def test_help_and_defaults_come_from_the_settings() -> None:
+    text = " ".join(call("attack", "--help").output.split())
+    for name, field in SweepSettings.model_fields.items():
+        if name not in ("game",):
+            assert (field.description or "").split("  [")[0] in text, name
+    assert "[default: 0,8,16,32,48,64]" in text
+    assert "[default: 0.075]" in text
 
 
 def test_train_writes_a_policy_a_log_and_its_settings(tmp_path: Path) -> None:
@@ -85,17 +98,14 @@ def test_attack_writes_rows_tables_figures_and_a_report(attack: list[object], tm
     assert result.exit_code == 0, result.output
     out = tmp_path / "out"
     for name in ("rows.csv", "table.csv", "figure4.png", "figure4.svg", "report.html", "config.yaml"):
-        assert str(out / name) in result.output or name == "config.yaml"
+        assert name in result.output or name == "config.yaml"
         assert (out / name).stat().st_size > 0
     with open(out / "rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(r["method"], r["attacked_agents"]) for r in rows} == {
         (m, k) for m in ("mfac", "romfac") for k in ("0", "3")
     }
-    assert list(rows[0])[:16] == [
-        "scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round", "seed",
-        "win", "draw", "kills", "losses", "reward", "steps", "flip_rate",
-    ]  # fmt: skip
+    assert list(rows[0])[: len(LEADING)] == list(LEADING)
     html = (out / "report.html").read_text()
     (out / "report.html").unlink()
     assert call("report", out).exit_code == 0
@@ -105,7 +115,61 @@ def test_attack_writes_rows_tables_figures_and_a_report(attack: list[object], tm
 def test_a_count_above_the_team_is_the_whole_team_and_said(attack: list[object]) -> None:
     result = call(*attack, "--agents", "64", "--policy", "mfac")
     assert result.exit_code == 0
-    assert "a count of 64 is the whole team" in result.output
+    assert "a count of 64 means the whole team" in result.output
+
+
+def test_a_fraction_is_a_radius_and_text_is_read_as_its_type(attack: list[object], tmp_path: Path) -> None:
+    flags = ["--agents", 2, "--policy", "mfac", "--eps", "8/255", "--attack", "pgd:step_size=1e-3,steps=2"]
+    assert call(*attack[:-4], *flags, "--workers", 1).exit_code == 0
+    with open(tmp_path / "out" / "rows.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["epsilon"]) == 8 / 255
+    assert '"step_size": 0.001' in row["attack_parameters"]
+
+
+def test_a_mistyped_name_is_told_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """Torch, the engine and the plots take seconds."""
+    heavy = "torch", "magent2", "numba", "matplotlib"
+    code = (
+        "import sys\nfrom marlrobust.cli import main\n"
+        f"try: main({{}})\nexcept SystemExit as end: print(end.code, [m for m in {heavy} if m in sys.modules])"
+    )
+    for typed in (["attack", "--attack", "pdg"], ["attack", "--policy", "nobody"], ["train", "--method", "romfax"],
+                  ["--help"], ["attack", "--help"], ["list", "policies"]):  # fmt: skip
+        command = [sys.executable, "-c", code.format(typed)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+        assert done.stdout.splitlines()[-1] in ("2 []", "0 []"), (typed, done.stdout)
+
+
+def test_output_that_nobody_reads_ends_in_silence(runs: Path) -> None:
+    command = f"{sys.executable} -m marlrobust list attacks | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_one_bad_card_does_not_end_a_list(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    (tmp_path / "runs" / "battle" / "mfac" / "soldier.json").write_text('{"method": 5}')
+    result = call("list", "policies", "--runs", tmp_path / "runs")
+    assert result.exit_code == 0
+    assert "battle/mfac" in result.output
+    assert "damaged" in result.output
+    assert "battle/romfac" in result.output
+
+
+def test_results_are_listed(attack: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there are no results yet" in call("list", "results").output
+    own = [a for a in attack if a not in ("--out", tmp_path / "out")]
+    done = call(*own, "--agents", "0", "--policy", "mfac")
+    assert done.exit_code == 0, done.output
+    listed = call("list", "results").output
+    assert "complete" in listed
+    assert "results/" in listed
+    assert len(list((tmp_path / "results").iterdir())) == 1
+    assert call(*own, "--agents", "0", "--policy", "mfac").exit_code == 0
+    assert len(list((tmp_path / "results").iterdir())) == 1
 
 
 def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_path: Path) -> None:
@@ -122,23 +186,33 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
         (["--attack", "pdg"], ["unknown attack 'pdg'", "did you mean 'pgd'"]),
         (["--victims", "wurst"], ["unknown victims 'wurst'", "did you mean 'worst'", "list victims"]),
         (["--victims", "worst:blocks=2"], ["victims 'worst' has no parameter 'blocks'", "block, search_rounds"]),
-        (["--victims", "worst:block"], ["--victims takes NAME:PARAMETER=VALUE"]),
-        (["--victims", "critical:when=never"], ["when='step' or when='start'"]),
+        (["--victims", "worst:block"], ["--victims", "NAME:PARAMETER=VALUE"]),
+        (["--victims", "critical:when=never"], ["when", "'step' or 'start'"]),
         (["--budget", "0"], ["--budget"]),
         (["--attack", "pgd:stepz=3"], ["no parameter 'stepz'", "steps"]),
         (["--attack", "pgd:steps=0"], ["steps"]),
+        (["--attack", "pgd:steps=2.5"], ["steps", "integer", "'2.5'"]),
+        (["--attack", "pgd:restarts=1.5"], ["restarts", "integer"]),
+        (["--attack", "pgd:steps=[1"], ["steps", "integer"]),
+        (["--attack", "pgd:start=nowhere"], ["start", "'state' or 'uniform'"]),
         (["--attack", "pgd:steps"], ["NAME:PARAMETER=VALUE"]),
         (["--attack", "fgsm:steps=3"], ["no parameter 'steps'"]),
         (["--eps", "-0.1"], ["epsilon"]),
         (["--eps", "nan"], ["epsilon"]),
         (["--eps", "inf"], ["epsilon"]),
-        (["--eps", "much"], ["--eps takes numbers"]),
+        (["--eps", "much"], ["--eps", "it takes numbers"]),
+        (["--eps", "0,075"], ["--eps", "comma", "0.075"]),
+        (["--eps", "8/0"], ["--eps", "it takes numbers"]),
         (["--agents", "-1"], ["attacked agents"]),
-        (["--agents", "0,many"], ["--agents takes whole numbers"]),
+        (["--agents", "0,many"], ["--agents", "it takes whole numbers"]),
         (["--policy", "mfax"], ["no policy 'mfax'"]),
         (["--opponent", "a3c"], ["no opponent 'a3c'", "marlrobust train --method a3c"]),
         (["--scenario", "battel"], ["unknown scenario 'battel'", "did you mean 'battle'"]),
-        (["--rounds", "0"], ["--rounds"]),
+        (["--rounds", "0"], ["--rounds", "at least 1"]),
+        (["--rounds", "99999999999"], ["--rounds", "at most"]),
+        (["--device", "cuda:77"], ["cuda:77", "--device cpu"]),
+        (["--game-option", "hills=3"], ["hills"]),
+        (["--game-option", "hills"], ["NAME=VALUE"]),
     ],
 )
 def test_a_mistake_gets_a_sentence_and_nothing_is_written(
@@ -171,7 +245,7 @@ def test_train_refuses_what_is_not_there(tmp_path: Path) -> None:
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gama")
     settings.write_text("gamma: 1.5\n")
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gamma")
-    settings.write_text("game: {rewards: {kil_reward: 1}}\n")
+    settings.write_text("game: {kil_reward: 1}\n")
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "kil_reward")
     refused(call("train", "--config", tmp_path / "none.yaml"), "none.yaml")
     assert not (tmp_path / "runs").exists()
@@ -210,10 +284,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     before = len(log.read_text().splitlines())
 
     again = output.splitlines()[-1].partition("go on with: ")[2].split()
-    process = subprocess.Popen([sys.executable, "-m", *again], stderr=subprocess.DEVNULL)
+    resumed = subprocess.Popen([sys.executable, "-m", *again], stderr=subprocess.DEVNULL)
     wait_for(lambda: len(log.read_text().splitlines()) > before)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    resumed.send_signal(signal.SIGINT)
+    assert resumed.wait(timeout=60) == 130
     iterations = [int(line.split(",")[0]) for line in log.read_text().splitlines()[1:]]
     assert iterations == list(range(1, len(iterations) + 1))
 
@@ -228,8 +302,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_reproduce_trains_attacks_and_reports(tmp_path: Path) -> None:
     """The whole experiment, tiny: five methods and the opponent, each in a process of its own."""
     settings = tmp_path / "tiny.yaml"
-    sweep = {"map_size": 16, "max_steps": 6, "agents": [0, 3], "attacks": [{"name": "fgsm"}]}
-    settings.write_text(yaml.safe_dump({"train": TINY, "sweep": sweep}))
+    sweep = {"game": {"map_size": 16, "max_steps": 6}, "agents": [0, 3], "attacks": [{"name": "fgsm"}]}
+    # with one loop alone, romfac1 would be romfac, weight by weight
+    settings.write_text(yaml.safe_dump({"train": {**TINY, "loops": 2, "loop_rounds": 4}, "sweep": sweep}))
     flags = ["--scenario", "battle", "--rounds", 2, "--config", settings, "--runs", tmp_path / "runs"]
     arguments = ["reproduce", *flags, "--out", tmp_path / "out", "--workers", 2]
     assert call(*arguments, "--train").exit_code == 0

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from magent2.environments import adversarial_pursuit_v4, battle_v4
 
-from marlrobust.config import GameSettings
+from marlrobust.config import resolve
 from marlrobust.errors import UserError
-from marlrobust.games.game import Game, Outcome
-from marlrobust.games.magent import battle, pursuit
-from marlrobust.games.scenarios import make_game
+from marlrobust.games import SCENARIOS
+from marlrobust.games.game import Decisions, Game, Outcome
+from marlrobust.games.magent.battle import Battle
+from marlrobust.games.magent.pursuit import Pursuit
+from marlrobust.rows import METRICS
 
 # (dx, dy) of a soldier's actions: 13 moves, then 8 attacks
 MOVES = np.array([(x, y) for y in range(-2, 3) for x in range(-2, 3) if x * x + y * y <= 4])
@@ -71,7 +74,7 @@ def play(
         seen, actions = [], []
         for team, spec in enumerate(game.teams):
             shown = game.observe(team)
-            now = Seen(shown.states, shown.mean_actions, shown.round, shown.agent)
+            now = Seen(shown.dense.numpy(), shown.mean_actions.numpy(), shown.round, shown.agent)
             chosen = np.zeros(len(now.agent), np.int64)
             for r in np.unique(now.round):
                 rng = np.random.default_rng((seeds[r], team ^ swap[r], len(played)))
@@ -98,9 +101,9 @@ def make_peer(kind: str) -> tuple[Game, Any, list[str]]:
     options = {"max_cycles": 400, "minimap_mode": True, "extra_features": True}
     if kind == "pursuit":  # whose numbers of predators and prey follow from the map
         environment = adversarial_pursuit_v4.parallel_env(map_size=45, **options)
-        return pursuit(rounds=1, predators=25, prey=50, tagged_penalty=-1), environment, ["predator", "prey"]
+        return Pursuit(predators=25, prey=50, tagged_penalty=-1).make(1), environment, ["predator", "prey"]
     size = 40 if kind == "battle" else 25
-    return battle(rounds=1, map_size=size), battle_v4.parallel_env(map_size=size, **options), ["red", "blue"]
+    return Battle(map_size=size).make(1), battle_v4.parallel_env(map_size=size, **options), ["red", "blue"]
 
 
 @pytest.mark.parametrize("kind", ["battle", "small battle", "pursuit"])
@@ -111,7 +114,7 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
     # The API's reset() counts the teams before it has placed them. Left so, its first step would cut the list
     # of actions at the wrong place, and the second team would play the first one's actions.
     environment.unwrapped.team_sizes = [team.size for team in game.teams]
-    deaths = 0
+    deaths: int = 0
     for step in play(game, [7], map_size=40 if kind == "battle" else 25):
         rows = [(f"{names[team]}_{agent}", team, i) for team in (0, 1) for i, agent in enumerate(step.seen[team].agent)]
         assert [name for name, _, _ in rows] == environment.agents
@@ -128,7 +131,7 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
             assert np.float32(rewards[name]) == step.outcomes[team].rewards[i]
             if environment.agents:  # at the end of a round the API calls everybody terminated
                 assert terminated[name] == step.outcomes[team].dead[i]
-        deaths += sum(np.count_nonzero(outcome.dead) for outcome in step.outcomes)
+        deaths += sum(int(outcome.dead.sum()) for outcome in step.outcomes)
     assert not environment.agents
     assert game.extinct[0] == (not any(truncated.values()))
     assert deaths >= {"battle": 20, "small battle": 20, "pursuit": 0}[kind]
@@ -136,9 +139,9 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
 
 def test_a_batch_is_its_rounds_one_by_one() -> None:
     seeds, swap = [5, 6, 7], [False, True, False]
-    together = play(battle(rounds=3, map_size=25), seeds, swap=swap)
+    together = play(Battle(map_size=25).make(3), seeds, swap=swap)
     for r, seed in enumerate(seeds):
-        alone = play(battle(rounds=1, map_size=25), [seed], swap=[swap[r]])
+        alone = play(Battle(map_size=25).make(1), [seed], swap=[swap[r]])
         assert len(alone) == sum(r in step.seen[0].round for step in together)
         for one, all_of_them in zip(alone, together, strict=False):
             for team in (0, 1):
@@ -154,7 +157,7 @@ def test_a_batch_is_its_rounds_one_by_one() -> None:
 
 
 def test_rounds_repeat_and_seeds_differ() -> None:
-    game = pursuit(rounds=2)
+    game = Pursuit().make(2)
     first, again = (play(game, [3, 4], steps=20) for _ in range(2))
     assert all(same(a.seen[1], b.seen[1]) for a, b in zip(first, again, strict=True))
     start = first[0].seen[1]
@@ -163,8 +166,8 @@ def test_rounds_repeat_and_seeds_differ() -> None:
 
 def test_swapped_teams_play_the_same_round_from_the_other_side() -> None:
     """The engine moves one side first: in a swapped round that must be the other team."""
-    straight = play(battle(rounds=1, map_size=25), [11])
-    swapped = play(battle(rounds=1, map_size=25), [11], swap=[True])
+    straight = play(Battle(map_size=25).make(1), [11])
+    swapped = play(Battle(map_size=25).make(1), [11], swap=[True])
     assert len(straight) == len(swapped)
     assert not np.array_equal(straight[0].seen[0].states, straight[0].seen[1].states)
     for a, b in zip(straight, swapped, strict=True):
@@ -175,14 +178,14 @@ def test_swapped_teams_play_the_same_round_from_the_other_side() -> None:
 
 def test_only_teams_of_one_role_swap() -> None:
     with pytest.raises(ValueError, match="one role"):
-        pursuit(rounds=2).reset(np.array([1, 2]), np.array([False, True]))
+        Pursuit().make(2).reset(np.array([1, 2]), np.array([False, True]))
 
 
 def test_the_dead_are_gone_for_good() -> None:
-    game = battle(rounds=3, map_size=25)
+    game = Battle(map_size=25).make(3)
     steps = play(game, [1, 2, 3])
     for team in (0, 1):
-        living = {(r, a) for r in range(3) for a in range(game.teams[team].size)}
+        living: set[tuple[int, int]] = {(r, a) for r in range(3) for a in range(game.teams[team].size)}
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             seen, dead = step.seen[team], step.outcomes[team].dead
             rows = list(zip(seen.round.tolist(), seen.agent.tolist(), strict=True))
@@ -197,7 +200,7 @@ def test_the_dead_are_gone_for_good() -> None:
 
 
 def test_mean_actions_are_the_teams_share_of_each_action() -> None:
-    game = battle(rounds=2, map_size=25)
+    game = Battle(map_size=25).make(2)
     steps = play(game, [1, 2], swap=[False, True])
     for team in (0, 1):
         assert not steps[0].seen[team].mean_actions.any()
@@ -213,18 +216,18 @@ def test_mean_actions_are_the_teams_share_of_each_action() -> None:
 
 
 def test_a_round_ends_when_a_team_is_extinct_or_at_the_step_limit() -> None:
-    game = battle(rounds=3, map_size=25, max_steps=60)
+    game = Battle(map_size=25, max_steps=60).make(3)
     steps = play(game, [1, 2, 3])
     assert set(game.extinct) == {True, False}  # both ends are among these rounds
     assert np.array_equal(game.extinct, game.alive.min(1) == 0)
     assert ((game.steps == 60) | game.extinct).all()
     assert np.array_equal(game.steps, [sum(r in s.seen[0].round for s in steps) for r in range(3)])
     assert not game.active.any()
-    assert [len(game.observe(team).states) for team in (0, 1)] == [0, 0]
+    assert [len(game.observe(team)) for team in (0, 1)] == [0, 0]
 
 
 def test_nobody_fights_and_the_round_is_a_tie() -> None:
-    game = battle(rounds=1, map_size=16, max_steps=5)
+    game = Battle(map_size=16, max_steps=5).make(1)
     game.reset(np.array([0]), np.array([False]))
     for _ in range(5):
         assert game.active[0]
@@ -241,8 +244,8 @@ def test_a_reward_goes_to_those_it_is_for(setting: str) -> None:
     """One more of it, in the same round: their rewards grow by one, and nobody else's."""
     base = {"step_reward": -0.005, "attack_opponent_reward": 0.2, "kill_reward": 5.0}
     more = {setting: base.get(setting, -0.1) + 1}
-    plain = play(battle(rounds=2, map_size=25), [1, 2])
-    changed = play(battle(rounds=2, map_size=25, **more), [1, 2])
+    plain = play(Battle(map_size=25).make(2), [1, 2])
+    changed = play(Battle(map_size=25, **more).make(2), [1, 2])
     gained, attack, dead = [], [], []
     for a, b in zip(plain, changed, strict=True):
         for team in (0, 1):
@@ -271,7 +274,7 @@ def test_pursuits_rewards_are_settings(setting: str, team: int, change: float) -
     base = {"tag_reward": 1.0, "tagged_penalty": -0.1, "attack_penalty": -0.2}[setting]
     plain, changed = (
         np.concatenate([step.outcomes[team].rewards for step in play(game, [4], steps=60)])
-        for game in (pursuit(rounds=1), pursuit(rounds=1, **{setting: base + change}))
+        for game in (Pursuit().make(1), Pursuit(**{setting: base + change}).make(1))
     )
     gain = (changed - plain) / change
     assert np.allclose(gain, np.rint(gain), atol=1e-4)
@@ -281,19 +284,19 @@ def test_pursuits_rewards_are_settings(setting: str, team: int, change: float) -
 
 def test_tags_are_paid_on_both_sides() -> None:
     """Every tag is a +1 of a predator and a -0.1 of a prey: the default numbers are the paper's."""
-    steps = play(pursuit(rounds=1, attack_penalty=0.0), [4], steps=100)
+    steps = play(Pursuit(attack_penalty=0.0).make(1), [4], steps=100)
     earned, lost = (sum(float(step.outcomes[team].rewards.sum()) for step in steps) for team in (0, 1))
     assert earned > 0
     assert lost == pytest.approx(-0.1 * earned, rel=1e-4)
 
 
 def test_the_papers_sizes() -> None:
-    soldiers = battle(rounds=1).teams
-    predators, prey = pursuit(rounds=1).teams
+    soldiers = Battle().make(1).teams
+    predators, prey = Pursuit().make(1).teams
     assert [(t.role, t.size, t.state_size, t.n_actions) for t in soldiers] == [("soldier", 64, 1217, 21)] * 2
     assert (predators.role, predators.size, predators.state_size) == ("predator", 32, 726)
     assert (prey.role, prey.size, prey.state_size) == ("prey", 64, 589)
-    few = pursuit(rounds=1, predators=5, prey=9, map_size=20)
+    few = Pursuit(predators=5, prey=9, map_size=20).make(1)
     assert [team.size for team in few.teams] == [5, 9]
     assert [len(few.observe(team).agent) for team in (0, 1)] == [0, 0]  # before the first reset
     few.reset(np.array([1]), np.array([False]))
@@ -301,13 +304,13 @@ def test_the_papers_sizes() -> None:
 
 
 def test_1024_a_side_play() -> None:
-    game = battle(rounds=1, map_size=160, max_steps=3)
+    game = Battle(map_size=160, max_steps=3).make(1)
     assert [team.size for team in game.teams] == [1024, 1024]
     assert len(play(game, [1], map_size=160)) == 3
 
 
 def test_actions_must_be_one_for_each_agent_seen() -> None:
-    game = battle(rounds=1, map_size=16)
+    game = Battle(map_size=16).make(1)
     game.reset(np.array([1]), np.array([False]))
     n = game.teams[0].size
     with pytest.raises(ValueError, match=f"{n - 1} actions for {n} agents of team 1"):
@@ -315,21 +318,71 @@ def test_actions_must_be_one_for_each_agent_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("scenario", "settings", "sentence"),
     [
-        (GameSettings(scenario="battle", rewards={"kil_reward": 1.0}), "kil_reward"),
-        (GameSettings(scenario="battle", prey=3), "prey"),
-        (GameSettings(scenario="battle", map_size=8), "map size"),
-        (GameSettings(scenario="pursuit", prey=3000), "map"),
-        (GameSettings(scenario="pursuit", map_size=7), "map"),
+        ("battle", {"kil_reward": 1.0}, "kil_reward"),
+        ("battle", {"prey": 3}, "prey"),
+        ("battle", {"map_size": 8}, "map_size"),
+        ("battle", {"map_size": "large"}, "map_size"),
+        ("pursuit", {"prey": 3000}, "map"),
+        ("pursuit", {"map_size": 7}, "map"),
     ],
 )
-def test_a_setting_that_cannot_be_is_a_users_error(settings: GameSettings, sentence: str) -> None:
+def test_a_setting_that_cannot_be_is_a_users_error(scenario: str, settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        make_game(settings, 1)
+        resolve(SCENARIOS[scenario], settings).make(1)
 
 
 def test_settings_reach_the_game() -> None:
-    settings = GameSettings(scenario="pursuit", predators=4, prey=6, map_size=20, max_steps=7)
-    game = make_game(settings, 2)
+    game = Pursuit(predators=4, prey=6, map_size=20, max_steps=7).make(2)
     assert (game.rounds, game.max_steps, [team.size for team in game.teams]) == (2, 7, [4, 6])
+
+
+@pytest.mark.parametrize("name", list(SCENARIOS))
+def test_a_scenario_says_what_its_game_is(name: str) -> None:
+    scenario = SCENARIOS[name]
+    assert scenario.summary
+    game = scenario(max_steps=2).make(1)
+    assert tuple(team.role for team in game.teams) == scenario.roles
+    play(game, [1], map_size=40)
+    measured = {"reward", *game.results()}
+    assert {m.column for m in scenario.metrics} == {m.column for m in METRICS if m.column in measured}
+
+
+def test_results_are_counted_from_who_is_left() -> None:
+    game = Battle(map_size=25).make(3)
+    steps = play(game, [1, 2, 3])
+    died = np.zeros((2, 3), int)
+    for step in steps:
+        for team in (0, 1):
+            died[team] += np.bincount(step.seen[team].round[step.outcomes[team].dead], minlength=3)
+    results = game.results()
+    assert np.array_equal(results["losses"], died[0])
+    assert np.array_equal(results["kills"], died[1])
+    assert np.array_equal(results["win"], died[0] < died[1])
+    assert np.array_equal(results["draw"], died[0] == died[1])
+
+
+def test_decisions_say_whose_they_are_and_take_some() -> None:
+    game = Battle(map_size=16).make(2)
+    game.reset(np.array([1, 2]), np.array([False, False]))
+    stay = [np.full(len(game.observe(team)), STAY) for team in (0, 1)]
+    game.step((stay[0], stay[1]))
+    seen = game.observe(0)
+    assert (seen.step == 1).all()
+    rows = torch.tensor([0, 7, 11])
+    some, first = seen.take(rows), seen.take(slice(0, 2))
+    assert torch.equal(some.dense, seen.dense[rows])
+    assert some.round.tolist() == [0, 1, 1]
+    assert some.agent.tolist() == [0, 1, 5]
+    assert torch.equal(first.dense, seen.dense[:2])
+    by_mask = seen.take(torch.arange(12) % 5 == 0)
+    assert by_mask.agent.tolist() == [0, 5, 4]
+    assert torch.equal(by_mask.dense, seen.dense[::5])
+    assert torch.equal(some.showing(some.dense + 1).dense, some.dense + 1)
+
+
+@pytest.mark.parametrize("states", [torch.zeros(3, 4, dtype=torch.float64), torch.zeros(4), np.zeros((3, 4))])
+def test_states_of_another_type_are_refused_with_a_sentence(states: Any) -> None:
+    with pytest.raises(UserError, match="float32 tensor of shape"):
+        Decisions.of(states)

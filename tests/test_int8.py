@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from marlrobust.attacks import kernels
-from marlrobust.attacks.attack import Threat
+from marlrobust.attacks.fast import kernels
+from marlrobust.attacks.fast.network import Grid, Int8Network, network_of
 from marlrobust.attacks.gradient import PGD
-from marlrobust.attacks.int8 import Grid, Int8Network, network_of
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.attacks.threat import Threat
+from marlrobust.games.game import Decisions
+from marlrobust.policies.mean_field import MeanFieldPolicy
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="the processor has no AVX2")
 WITHOUT_VNNI = """
@@ -25,7 +26,7 @@ features = llvmlite.binding.get_host_cpu_features()
 features["avx512vnni"] = False
 llvmlite.binding.get_host_cpu_features = lambda: features
 import pytest
-from marlrobust.attacks import kernels
+from marlrobust.attacks.fast import kernels
 assert kernels.available() == "avx2"
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[1], "-k", "exact or signs or float32 or threads"]))
 """
@@ -35,6 +36,11 @@ def make_policy(**shape: Any) -> MeanFieldPolicy:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MeanFieldPolicy(50, 6, **{"hidden": 24, "embedding": 8, **shape})
+
+
+def make_batch(n: int) -> Decisions:
+    rng = torch.Generator().manual_seed(1)
+    return Decisions.of(torch.randn(n, 50, generator=rng), torch.rand(n, 6, generator=rng))
 
 
 @needs_kernels
@@ -62,12 +68,11 @@ def test_products_are_exact(largest: int, extreme: bool) -> None:
 @pytest.mark.parametrize("step_size", [0.075, 0.075 / 4, 0.02, 2.5 * 0.075 / 63])
 def test_one_step_has_the_signs_of_float32(step_size: float) -> None:
     """But for features whose gradient is next to nothing."""
-    policy, rng = make_policy(hidden=40), torch.Generator().manual_seed(1)
-    states, mean_actions = torch.randn(90, 50, generator=rng), torch.rand(90, 6, generator=rng)
+    policy, decisions = make_policy(hidden=40), make_batch(90)
     moves = []
     for precision in ("auto", "float32"):
         attack = PGD(threat=Threat(), steps=1, step_size=step_size, precision=precision)
-        moves.append(attack.perturb(policy, states, mean_actions, torch.Generator()) - states)
+        moves.append(attack.perturb(policy, decisions, torch.Generator()) - decisions.dense)
     torch.testing.assert_close(moves[0].abs().median(), moves[1].abs().median(), rtol=1e-3, atol=1e-6)
     assert (moves[0].sign() == moves[1].sign()).float().mean() > 0.97
 
@@ -76,19 +81,18 @@ def test_one_step_has_the_signs_of_float32(step_size: float) -> None:
 @pytest.mark.parametrize("parameters", [{}, {"start": "uniform", "steps": 5}, {"restarts": 2}])
 @pytest.mark.parametrize("masked", [False, True])
 def test_it_is_as_strong_as_float32(parameters: Any, masked: bool) -> None:
-    policy, rng = make_policy(hidden=96), torch.Generator().manual_seed(1)
+    policy, decisions = make_policy(hidden=96), make_batch(400)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.mul_(4)
-    states, mean_actions = torch.randn(400, 50, generator=rng), torch.rand(400, 6, generator=rng)
     threat = Threat(features=torch.arange(50) % 2 == 0 if masked else None)
     with torch.no_grad():
-        actions = policy.logits(states, mean_actions).argmax(1)
+        actions = policy.logits(decisions).argmax(1)
     losses = []
     for precision in ("auto", "float32"):
-        attack = PGD(threat=threat, precision=precision, **parameters)  # type: ignore[arg-type]
-        perturbed = attack.perturb(policy, states, mean_actions, torch.Generator().manual_seed(2))
-        losses.append(attack.loss(policy.logits(perturbed, mean_actions), actions).mean().item())
+        attack = PGD(threat=threat, precision=precision, **parameters)
+        perturbed = attack.perturb(policy, decisions, torch.Generator().manual_seed(2))
+        losses.append(attack.loss(policy.logits(decisions.showing(perturbed)), actions).mean().item())
     assert losses[0] >= 0.99 * losses[1]
 
 
@@ -112,14 +116,13 @@ def test_no_grid_for_a_ball_of_a_point() -> None:
 
 
 class Warm(MeanFieldPolicy):
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        return super().logits(states, mean_actions) / 10
+    def logits(self, decisions: Decisions) -> Tensor:
+        return super().logits(decisions) / 10
 
 
 def test_only_our_own_untouched_network_is_taken_apart() -> None:
     policy = make_policy()
     assert network_of(policy) is policy.actor
-    assert network_of(policy.actor) is policy.actor
     assert network_of(Warm(50, 6)) is None
     assert network_of(nn.Linear(3, 3)) is None
     assert network_of(make_policy().double()) is None
@@ -153,8 +156,7 @@ def test_where_integers_are_taken(threat: Any, parameters: Any, taken: bool) -> 
 def test_float32_where_the_processor_has_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "available", lambda: "")
     assert Int8Network.of(make_policy(), Threat(), 0.02) is None
-    states, mean_actions = torch.rand(5, 50), torch.rand(5, 6)
-    arguments = (make_policy(), states, mean_actions, torch.Generator())
+    arguments = (make_policy(), make_batch(5), torch.Generator())
     without = PGD(threat=Threat()).perturb(*arguments)
     assert torch.equal(without, PGD(threat=Threat(), precision="float32").perturb(*arguments))
 
@@ -163,14 +165,13 @@ def test_float32_where_the_processor_has_no_kernels(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("mean_field", [True, False])
 def test_threads_change_no_bit(threads: int, mean_field: bool) -> None:
-    policy, rng = make_policy(mean_field=mean_field), torch.Generator().manual_seed(1)
-    states, mean_actions = torch.randn(300, 50, generator=rng), torch.rand(300, 6, generator=rng)
+    policy, decisions = make_policy(mean_field=mean_field), make_batch(300)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        expected = PGD(threat=Threat()).perturb(policy, states, mean_actions, torch.Generator())
+        expected = PGD(threat=Threat()).perturb(policy, decisions, torch.Generator())
         torch.set_num_threads(threads)
-        found = PGD(threat=Threat()).perturb(policy, states, mean_actions, torch.Generator())
+        found = PGD(threat=Threat()).perturb(policy, decisions, torch.Generator())
     finally:
         torch.set_num_threads(before)
     assert torch.equal(expected, found)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from marlrobust.states import compress
+from marlrobust.errors import UserError
+from marlrobust.sparse import compress
 from marlrobust.training.replay import Replay
 
 D, A = 20, 3
@@ -83,5 +84,5 @@ def test_a_restored_replay_draws_the_same() -> None:
 
 
 def test_a_step_larger_than_the_replay_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot hold"):
+    with pytest.raises(UserError, match=r"cannot hold .* larger replay_size"):
         Replay(3, D, A).add_states(compress(states_of(np.arange(4))), np.zeros((4, A), np.float32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from marlrobust.defenses.methods import METHODS
 from marlrobust.defenses.schedules import Schedule
 
-SHAPE = {"normal_rounds": 100, "loop_rounds": 50, "loops": 3, "ramp": 0.8}  # w M_adv = 40
+SHAPE: dict[str, Any] = {"normal_rounds": 100, "loop_rounds": 50, "loops": 3, "ramp": 0.8}  # w M_adv = 40
 
 
 @pytest.mark.parametrize(
@@ -59,5 +61,4 @@ def test_the_five_methods_are_the_papers() -> None:
         "romfac1": ("once", "constant", True, True),
         "romfac": ("loops", "constant", True, True),
         "a2c": ("zero", "zero", False, False),
-        "adversary": ("zero", "zero", True, False),
     }

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from marlrobust.policies.networks import MeanFieldPolicy
-from marlrobust.policies.sparse import StateLayer, compress_if_sparse
-from marlrobust.states import SparseStates, StateBuffer, compress
+from marlrobust.games.game import Decisions
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.state_layer import StateLayer, compress_if_sparse
+from marlrobust.sparse import SparseStates, StateBuffer, compress
 
 WIDTHS = [1, 7, 63, 64, 65, 130]  # numbers are compared 64 at a time: around that, and twice
 
@@ -114,7 +115,10 @@ def test_gradients_agree_with_finite_differences() -> None:
     (layer(compressed) ** 2).sum().backward()
     assert layer.weight.grad is not None
     with torch.no_grad():
-        loss = lambda: float((layer(compressed).double() ** 2).sum())  # noqa: E731
+
+        def loss() -> float:
+            return float((layer(compressed).double() ** 2).sum())
+
         for i, j in ((0, 0), (5, 2), (11, 1)):
             kept = layer.weight[i, j].item()
             layer.weight[i, j] = kept + 1e-2
@@ -133,16 +137,17 @@ def test_logits_are_the_same_for_sparse_dense_and_compressed_states(mean_field: 
     mean_actions = torch.softmax(torch.randn(40, 5), 1)
     expected = policy.actor(sparse, mean_actions)
     for states in (sparse, compress(sparse.numpy())):
-        torch.testing.assert_close(policy.logits(states, mean_actions), expected, rtol=1e-5, atol=1e-5)
+        logits = policy.logits(Decisions.of(sparse, mean_actions).showing(states))
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
     full = sparse + 0.01
-    torch.testing.assert_close(policy.logits(full, mean_actions), policy.actor(full, mean_actions))
+    torch.testing.assert_close(policy.logits(Decisions.of(full, mean_actions)), policy.actor(full, mean_actions))
 
 
 def test_logits_pass_a_gradient_to_the_states_that_ask_for_one() -> None:
     torch.manual_seed(0)
     policy = MeanFieldPolicy(130, 5, hidden=16, embedding=4)
     states = sparse_like(8, 130, 0.08).requires_grad_()
-    policy.logits(states, torch.zeros(8, 5)).sum().backward()
+    policy.logits(Decisions.of(states, torch.zeros(8, 5))).sum().backward()  # type: ignore[no-untyped-call]
     assert states.grad is not None
     assert states.grad.abs().sum(1).min() > 0
 
@@ -156,4 +161,4 @@ def test_no_states_stay_no_states() -> None:
     policy = MeanFieldPolicy(130, 5, hidden=16, embedding=4)
     nobody = torch.zeros(0, 130)
     for states in (nobody, compress(nobody.numpy())):
-        assert policy.logits(states, torch.zeros(0, 5)).shape == (0, 5)
+        assert policy.logits(Decisions.of(nobody, torch.zeros(0, 5)).showing(states)).shape == (0, 5)

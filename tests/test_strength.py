@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marlrobust.errors import UserError
-from marlrobust.policies.networks import MeanFieldPolicy
-from tests.test_attacks import Fixed, cross_entropy, generator, make, make_batch, make_policy
+from marlrobust.games.game import Decisions
+from tests.test_attacks import Fixed, actions_of, cross_entropy, generator, make, make_batch, make_policy
 
 
 class Quantised(nn.Module):
@@ -22,24 +21,24 @@ class Quantised(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        y: Tensor = self.policy.logits((states * 10).round() / 10, mean_actions)
+    def logits(self, decisions: Decisions) -> Tensor:
+        y: Tensor = self.policy.logits(decisions.showing((decisions.dense * 10).round() / 10))
         return y
 
 
 class Saturated(Quantised):
     """A softmax so sure that the gradient of its cross-entropy vanishes (trap 4)."""
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        probabilities = F.softmax(self.policy.logits(states, mean_actions) / 0.1, 1)
+    def logits(self, decisions: Decisions) -> Tensor:
+        probabilities = F.softmax(self.policy.logits(decisions) / 0.1, 1)
         return probabilities.clamp(1e-6, 1 - 1e-6).log()
 
 
 class Noisy(Quantised):
     """Adds noise to its logits at each call."""
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        y: Tensor = self.policy.logits(states, mean_actions)
+    def logits(self, decisions: Decisions) -> Tensor:
+        y: Tensor = self.policy.logits(decisions)
         return y + 0.5 * torch.randn_like(y)
 
 
@@ -50,34 +49,35 @@ class Mute(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def logits(self, states: Tensor, mean_actions: Tensor) -> Tensor:
-        y: Tensor = self.policy.logits(states, mean_actions)
+    def logits(self, decisions: Decisions) -> Tensor:
+        y: Tensor = self.policy.logits(decisions)
         return y
 
 
 def flips(policy: Any, name: str, parameters: dict[str, Any] | None = None, **threat: Any) -> Tensor:
     """(n,) whether the attack changes the argmax of each of a batch's states."""
-    states, mean_actions = make_batch(300)
-    perturbed = make(name, parameters or {}, **threat).perturb(policy, states, mean_actions, generator())
-    with torch.no_grad():
-        both = [policy.logits(s, mean_actions).argmax(1) for s in (states, perturbed)]
-    return both[0] != both[1]
+    decisions = make_batch(300)
+    perturbed = make(name, parameters or {}, **threat).perturb(policy, decisions, generator())
+    return actions_of(policy, decisions) != actions_of(policy, decisions.showing(perturbed))
 
 
-def value(policy: Any, perturbed: Tensor, states: Tensor, mean_actions: Tensor) -> Tensor:
+def value(policy: Any, perturbed: Tensor, decisions: Decisions) -> Tensor:
     """Of the true states (n,) under the policy of the perturbed ones."""
     with torch.no_grad():
-        pi = F.softmax(policy.logits(perturbed, mean_actions), 1)
-        return (pi * policy.q_values(states, mean_actions)).sum(1)
+        pi = F.softmax(policy.logits(decisions.showing(perturbed)), 1)
+        values: Tensor = (pi * policy.q_values(decisions)).sum(1)
+        return values
 
 
 @pytest.mark.parametrize("norm", ["l_inf", "l_2"])
 def test_apgd_reaches_a_higher_loss_than_pgd_of_as_many_steps(norm: str) -> None:
-    policy, batch = make_policy(scale=4.0, hidden=64), make_batch(300)
+    policy, decisions = make_policy(scale=4.0, hidden=64), make_batch(300)
     epsilon = 0.075 if norm == "l_inf" else 0.4
     pgd, apgd = (
         cross_entropy(
-            policy, make(n, {"steps": 20}, norm=norm, epsilon=epsilon).perturb(policy, *batch, generator()), *batch
+            policy,
+            make(n, {"steps": 20}, norm=norm, epsilon=epsilon).perturb(policy, decisions, generator()),
+            decisions,
         )
         for n in ("pgd", "apgd-ce")
     )
@@ -86,73 +86,74 @@ def test_apgd_reaches_a_higher_loss_than_pgd_of_as_many_steps(norm: str) -> None
 
 
 def test_apgd_keeps_its_best_point() -> None:
-    policy, batch = make_policy(scale=4.0), make_batch(200)
+    policy, decisions = make_policy(scale=4.0), make_batch(200)
     for name in ("apgd-ce", "apgd-dlr"):
-        one = make(name, {"steps": 1}).perturb(policy, *batch, generator())
+        one = make(name, {"steps": 1}).perturb(policy, decisions, generator())
+        actions = actions_of(policy, decisions)
         with torch.no_grad():
-            actions = policy.logits(*batch).argmax(1)
-            losses = [make(name, {}).loss(policy.logits(s, batch[1]), actions) for s in (batch[0], one)]  # type: ignore[attr-defined]
+            shown = decisions, decisions.showing(one)
+            losses = [make(name, {}).loss(policy.logits(d), actions) for d in shown]  # type: ignore[attr-defined]
         assert (losses[1] >= losses[0]).all()
 
 
 def test_mim_is_near_pgd() -> None:
-    policy, batch = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
     pgd, mim = (
-        cross_entropy(policy, make(n, {}).perturb(policy, *batch, generator()), *batch).mean() for n in ("pgd", "mim")
+        cross_entropy(policy, make(n, {}).perturb(policy, decisions, generator()), decisions).mean()
+        for n in ("pgd", "mim")
     )
     assert mim > 0.9 * pgd
 
 
 def test_mad_moves_the_whole_distribution() -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
 
     def divergence(name: str) -> Tensor:
-        perturbed = make(name, {}).perturb(policy, states, mean_actions, generator())
+        perturbed = make(name, {}).perturb(policy, decisions, generator())
         with torch.no_grad():
-            p, q = (F.log_softmax(policy.logits(s, mean_actions), 1) for s in (states, perturbed))
+            p, q = (F.log_softmax(policy.logits(d), 1) for d in (decisions, decisions.showing(perturbed)))
         return F.kl_div(q, p, reduction="batchmean", log_target=True)
 
     assert divergence("mad") > 5 * divergence("random")
-    with pytest.raises(UserError, match="no gradient at the state"):
-        make("mad", {"start": "state"})
 
 
 @pytest.mark.parametrize("target", [3, "worst"])
 def test_targeted_reaches_its_target(target: Any) -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
     with torch.no_grad():
-        worst = policy.q_values(states, mean_actions).argmin(1)
+        worst = policy.q_values(decisions).argmin(1)
         wanted = worst if target == "worst" else torch.full_like(worst, target)
 
         def reached(name: str, parameters: dict[str, Any]) -> Tensor:
-            perturbed = make(name, parameters).perturb(policy, states, mean_actions, generator())
-            return (policy.logits(perturbed, mean_actions).argmax(1) == wanted).float().mean()
+            perturbed = make(name, parameters).perturb(policy, decisions, generator())
+            return (actions_of(policy, decisions.showing(perturbed)) == wanted).float().mean()
 
         assert reached("targeted", {"target": target}) > reached("pgd", {}) + 0.2
 
 
 def test_the_critic_attack_lowers_the_true_states_value() -> None:
     """Trap 3: the critic is asked about the states that are, never about those that are shown."""
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
+    policy, decisions = make_policy(), make_batch(300)
     asked: list[Tensor] = []
     own = policy.q_values
 
-    def spy(s: Tensor, m: Tensor) -> Tensor:
-        asked.append(s)
-        return own(s, m)
+    def spy(seen: Decisions) -> Tensor:
+        asked.append(seen.dense)
+        values: Tensor = own(seen)
+        return values
 
     policy.q_values = spy
-    perturbed = {n: make(n, {}).perturb(policy, states, mean_actions, generator()) for n in ("critic", "pgd")}
+    perturbed = {n: make(n, {}).perturb(policy, decisions, generator()) for n in ("critic", "pgd")}
     assert asked
-    assert torch.equal(torch.cat(asked), states)
-    lowered = {n: value(policy, s, states, mean_actions).mean() for n, s in perturbed.items()}
-    assert lowered["critic"] < lowered["pgd"] < value(policy, states, states, mean_actions).mean()
+    assert torch.equal(torch.cat(asked), decisions.dense)
+    lowered = {n: value(policy, s, decisions).mean() for n, s in perturbed.items()}
+    assert lowered["critic"] < lowered["pgd"] < value(policy, decisions.dense, decisions).mean()
 
 
 @pytest.mark.parametrize("name", ["critic", "targeted"])
 def test_a_policy_without_a_critic_is_told_so(name: str) -> None:
     with pytest.raises(UserError, match="asks a critic, and Mute has none"):
-        make(name, {}).perturb(Mute(make_policy()), *make_batch(), generator())
+        make(name, {}).perturb(Mute(make_policy()), make_batch(), generator())
 
 
 @pytest.mark.parametrize("norm", ["l_inf", "l_2"])
@@ -166,34 +167,21 @@ def test_square_beats_noise_where_gradients_are_zero(norm: str) -> None:
 
 
 def test_timed_strikes_only_where_it_pays() -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
-    perturbed = make("timed", {"beta": 0.6}).perturb(policy, states, mean_actions, generator())
+    policy, decisions = make_policy(), make_batch(300)
+    perturbed = make("timed", {"beta": 0.6}).perturb(policy, decisions, generator())
     with torch.no_grad():
-        pi = F.softmax(policy.logits(states, mean_actions), 1)
+        pi = F.softmax(policy.logits(decisions), 1)
     cares = pi.amax(1) - pi.amin(1) >= 0.6
     assert 0 < cares.sum() < len(cares)
-    assert torch.equal((perturbed != states).any(1), cares)
-    alone = make("pgd", {}).perturb(policy, states[cares], mean_actions[cares], generator())
+    assert torch.equal((perturbed != decisions.dense).any(1), cares)
+    alone = make("pgd", {}).perturb(policy, decisions.take(cares), generator())
     assert torch.equal(perturbed[cares], alone)
 
 
-def test_transfer_is_the_attack_on_its_source(runs: Path) -> None:
-    policy, batch = make_policy(), make_batch()
-    there = make("transfer", {"source": Fixed(), "inner": "fgsm"}).perturb(policy, *batch, generator())
-    assert torch.equal(there, make("fgsm", {}).perturb(Fixed(), *batch, generator()))
-    with pytest.raises(UserError, match="no policy 'nobody' for states of 61 numbers"):
-        make("transfer", {"source": "nobody"}).perturb(policy, *batch, generator())
-    with pytest.raises(UserError, match="not 'timed'"):
-        make("transfer", {"inner": "timed"})
-
-
-def test_transfer_loads_a_stored_source(runs: Path) -> None:
-    file = str(runs / "battle" / "mfac" / "soldier.safetensors")
-    states, mean_actions = torch.rand(3, 1217), torch.full((3, 21), 1 / 21)
-    victim = MeanFieldPolicy(1217, 21, hidden=8, embedding=4)
-    attack = make("transfer", {"source": file, "inner": "fgsm"})
-    assert (attack.perturb(victim, states, mean_actions, generator()) != states).any()
-    assert attack.parameters()["source"] == file
+def test_transfer_is_the_attack_on_its_source() -> None:
+    policy, decisions = make_policy(), make_batch()
+    there = make("transfer", {"source": Fixed(), "inner": "fgsm"}).perturb(policy, decisions, generator())
+    assert torch.equal(there, make("fgsm", {}).perturb(Fixed(), decisions, generator()))
 
 
 @pytest.mark.parametrize("name", ["pgd", "margin", "apgd-ce", "apgd-dlr", "targeted", "critic", "fgsm"])
@@ -206,13 +194,13 @@ def test_auto_flips_every_state_that_a_member_flips(name: str) -> None:
 
 
 def test_auto_lowers_the_value_at_least_as_far_as_any_member_among_its_flips() -> None:
-    policy, (states, mean_actions) = make_policy(), make_batch(300)
-    best = make("auto", {}).perturb(policy, states, mean_actions, generator())
+    policy, decisions = make_policy(), make_batch(300)
+    best = make("auto", {}).perturb(policy, decisions, generator())
     flipped = flips(policy, "auto")
     for name in ("targeted", "critic"):
-        other = make(name, {}).perturb(policy, states, mean_actions, generator())
+        other = make(name, {}).perturb(policy, decisions, generator())
         both = flipped & flips(policy, name)
-        ours, theirs = (value(policy, s, states, mean_actions)[both] for s in (best, other))
+        ours, theirs = (value(policy, s, decisions)[both] for s in (best, other))
         assert (ours <= theirs + 1e-5).all()
 
 

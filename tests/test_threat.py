@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from marlrobust.attacks.attack import Threat
-from marlrobust.attacks.rounding import _add_inwards_anywhere, add_inwards
+from marlrobust.attacks.fast.rounding import _add_inwards_anywhere, add_inwards
+from marlrobust.attacks.norms import NORMS
+from marlrobust.attacks.threat import Threat
 from marlrobust.errors import UserError
 
 SHAPE = (3, 7)
@@ -121,12 +122,18 @@ def test_project_keeps_what_is_inside_and_is_idempotent() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epsilon": -0.1}, "epsilon must be a finite number >= 0"),
-        ({"epsilon": float("nan")}, "epsilon must be a finite number >= 0"),
-        ({"epsilon": float("inf")}, "epsilon must be a finite number >= 0"),
-        ({"norm": "l_1"}, "unknown norm 'l_1'"),
+        ({"epsilon": -0.1}, "epsilon: input should be greater than or equal to 0"),
+        ({"epsilon": float("nan")}, "epsilon: input should be"),
+        ({"epsilon": float("inf")}, "epsilon: input should be a finite number"),
+        ({"epsilon": "wide"}, "epsilon: input should be a valid number"),
+        ({"norm": "l_1"}, "norm: input should be 'l_inf' or 'l_2'"),
+        ({"low": float("nan")}, "low: input should be a finite number"),
+        ({"high": float("nan")}, "high: input should be a finite number"),
+        ({"high": float("inf")}, "high: input should be a finite number"),
         ({"low": 1.0, "high": 0.0}, "valid range is empty"),
-        ({"features": [0, 3, 4]}, "one bool for each feature"),
+        ({"features": [0, 3, 4]}, "features: give one bool for each feature"),
+        ({"features": [0, 1]}, "features: give one bool for each feature"),
+        ({"features": [[True]]}, "features: give one bool for each feature"),
     ],
 )
 def test_mistakes_are_told(arguments: dict[str, object], message: str) -> None:
@@ -143,3 +150,38 @@ def test_threats_are_values() -> None:
     assert Threat(features=[True, False]) == Threat(features=torch.tensor([True, False]))
     assert hash(Threat(features=np.array([True]))) == hash(Threat(features=[True]))
     assert Threat(features=[False, True, True]).parameters()["features"] == [1, 2]
+
+
+@pytest.mark.parametrize("norm", sorted(NORMS))
+@pytest.mark.parametrize("radius", [0.0, 0.075, 3.0])
+def test_every_norm_agrees_with_its_own_length(norm: str, radius: float) -> None:
+    """What is projected, drawn and stepped is as long as it says, by the norm of numpy."""
+    ball, rng = NORMS[norm](Threat(epsilon=radius).radius), torch.Generator().manual_seed(0)
+    order = {"l_inf": np.inf, "l_2": 2}[norm]
+    delta = torch.randn(40, 9, generator=rng)
+    expected = np.linalg.norm(delta.numpy().astype(float), order, axis=1)
+    np.testing.assert_allclose(ball.length(delta).numpy(), expected, rtol=1e-12)
+    assert (ball.length(ball.project(delta)) <= ball.radius).all()
+    assert (ball.length(ball.uniform(40, torch.ones(9, dtype=torch.bool), rng)) <= ball.radius * (1 + 1e-6)).all()
+    for most in (ball.edge(40, 9, rng), torch.full((40, 9), ball.per_feature(9))):
+        np.testing.assert_allclose(ball.length(most).numpy(), np.full(40, ball.radius), rtol=1e-6)
+    np.testing.assert_allclose(ball.length(ball.direction(delta)).numpy(), np.ones(40), rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", sorted(NORMS))
+def test_the_direction_of_a_norm_is_the_steepest(norm: str) -> None:
+    """No other step of length 1 rises more along the gradient."""
+    ball, rng = NORMS[norm](1.0), torch.Generator().manual_seed(0)
+    gradient = torch.randn(1, 9, generator=rng)
+    steepest = (ball.direction(gradient) * gradient).sum()
+    others = torch.cat([ball.edge(2000, 9, rng), ball.uniform(2000, torch.ones(9, dtype=torch.bool), rng)])
+    assert ((others * gradient).sum(1) <= steepest + 1e-5).all()
+
+
+@pytest.mark.parametrize("norm", sorted(NORMS))
+def test_uniform_noise_fills_the_ball_of_the_free_features(norm: str) -> None:
+    """The share of the noise within half the radius is 1 / 2^d, of d free features."""
+    threat = Threat(norm, 0.5, features=[True, False, True, True])  # type: ignore[arg-type]
+    noise = threat.uniform(torch.zeros(40_000, 4), torch.Generator().manual_seed(0))
+    assert (noise[:, 1] == 0).all()
+    assert (threat.ball.length(noise) <= 0.25).float().mean().item() == pytest.approx(1 / 8, abs=0.01)

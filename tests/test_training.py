@@ -8,24 +8,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import settings, train
 
-from marlrobust.errors import UserError
 from marlrobust.evaluation.rollout import play_rounds
-from marlrobust.games.magent import battle
-from marlrobust.policies.networks import MeanFieldPolicy
-from marlrobust.states import compress
+from marlrobust.games.game import Decisions
+from marlrobust.games.magent.battle import Battle
+from marlrobust.policies.card import load_card
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.sparse import compress
 from marlrobust.training.mean_field import MeanFieldLearner, Phase
 from marlrobust.training.replay import Batch
 from marlrobust.training.trainer import Trainer
+from tests.conftest import settings, train, trainer
 
 
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {f"{name}.{k}": v.clone() for name, role in trainer.roles.items() for k, v in role.learner.state().items()}
+def weights(trained: Trainer) -> dict[str, torch.Tensor]:
+    return {f"{name}.{k}": v.clone() for name, s in trained.students.items() for k, v in s.learner.state().items()}
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(v, second[k]) for k, v in first.items())
+
+
+def policies(made: Trainer) -> dict[str, dict[str, torch.Tensor]]:
+    return {n: {k: v.clone() for k, v in s.learner.policy.state_dict().items()} for n, s in made.students.items()}
+
+
+def one_batch_of_rounds(made: Trainer) -> dict[str, float]:
+    return made.play(made.cast.matchup(made.iteration))
+
+
+def to_m_norm(made: Trainer) -> None:
+    while made.rounds < settings().normal_rounds:
+        one_batch_of_rounds(made)
 
 
 def log_of(folder: Path) -> list[dict[str, str]]:
@@ -36,13 +50,13 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("stop_after", [1, 3])  # before and after M_norm
 def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, stop_after: int) -> None:
     whole = train(tmp_path / "a" / "romfac")
-    interrupted = Trainer(settings(), tmp_path / "b" / "romfac")
-    interrupted.run(stop=lambda: interrupted.iteration >= stop_after, report=lambda row: None)
+    interrupted = trainer(tmp_path / "b" / "romfac")
+    interrupted.run(stop=lambda: interrupted.iteration >= stop_after)
     assert not interrupted.finished
-    resumed = Trainer(settings(), tmp_path / "b" / "romfac")
+    resumed = trainer(tmp_path / "b" / "romfac")
     assert resumed.resume()
     assert resumed.iteration == stop_after
-    resumed.run(stop=lambda: False, report=lambda row: None)
+    resumed.run()
     assert same(weights(whole), weights(resumed))
     assert log_of(tmp_path / "a" / "romfac") == log_of(tmp_path / "b" / "romfac")
 
@@ -54,34 +68,29 @@ def test_another_seed_is_another_training(tmp_path: Path) -> None:
 def test_the_shared_start_changes_nothing(tmp_path: Path) -> None:
     """All methods are one until M_norm: romfac from mfac's start is romfac from its own."""
     train(tmp_path / "shared" / "mfac", method="mfac")
-    second = Trainer(settings(), tmp_path / "shared" / "romfac")
+    second = trainer(tmp_path / "shared" / "romfac")
     assert second.resume()
     assert second.rounds == settings().normal_rounds
-    second.run(stop=lambda: False, report=lambda row: None)
+    second.run()
     assert same(weights(train(tmp_path / "alone" / "romfac")), weights(second))
     assert log_of(tmp_path / "shared" / "romfac") == log_of(tmp_path / "alone" / "romfac")
 
 
 def test_other_settings_before_m_norm_share_no_start(tmp_path: Path) -> None:
     train(tmp_path / "mfac", method="mfac")
-    assert not Trainer(settings(gamma=0.9), tmp_path / "romfac").resume()
-    assert Trainer(settings(mu_max=0.5), tmp_path / "romfac").resume()
+    assert not trainer(tmp_path / "romfac", gamma=0.9).resume()
+    assert not trainer(tmp_path / "a2c", method="a2c").resume()
+    assert trainer(tmp_path / "romfac", mu_max=0.5).resume()
 
 
-def test_a_training_that_never_saved_leaves_no_rows_behind(tmp_path: Path) -> None:
-    killed = Trainer(settings(), tmp_path / "romfac")
-    killed.log.write({"iteration": 1, "rounds": 4})
-    train(tmp_path / "romfac")
-    assert [int(row["iteration"]) for row in log_of(tmp_path / "romfac")] == [1, 2, 3, 4]
-
-
-def test_a_damaged_state_says_so(tmp_path: Path) -> None:
-    trainer = Trainer(settings(method="mfac"), tmp_path / "mfac")
-    trainer.run(stop=lambda: trainer.iteration >= 1, report=lambda row: None)
-    path = tmp_path / "mfac" / "state.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="damaged"):
-        Trainer(settings(method="mfac"), tmp_path / "mfac").resume()
+def test_the_card_tells_an_interrupted_training_from_a_finished_one(tmp_path: Path) -> None:
+    first = trainer(tmp_path / "mfac", method="mfac")
+    first.run(stop=lambda: first.iteration >= 3)
+    card = load_card(tmp_path / "mfac" / "soldier.safetensors")
+    assert card.interrupted
+    assert (card.rounds, card.planned_rounds, card.critic, card.against) == (12, 16, True, "")
+    train(tmp_path / "mfac", method="mfac")
+    assert not load_card(tmp_path / "mfac" / "soldier.safetensors").interrupted
 
 
 def test_the_action_loss_works_from_m_norm_on(tmp_path: Path) -> None:
@@ -116,7 +125,8 @@ def test_the_critic_learns_the_rewards_of_terminal_transitions() -> None:
     phase = Phase(mu=0, epsilon=0, entropy=0.1, learning_rate=3e-3)
     for _ in range(400):
         it.update(batch, phase, torch.Generator())
-    q = it.policy.q_values(batch.states, batch.new_mean_actions).gather(1, batch.actions[:, None])[:, 0]
+    decisions = Decisions.of(batch.states.dense(), batch.new_mean_actions)
+    q = it.policy.q_values(decisions).gather(1, batch.actions[:, None])[:, 0]
     assert (q - batch.rewards).abs().mean() < 0.03
 
 
@@ -147,7 +157,7 @@ def test_learns_a_small_battle_as_no_random_policy_plays_it(fighters: MeanFieldP
     """The trained team kills most of a random one, which never does."""
     torch.manual_seed(0)
     untrained = MeanFieldPolicy(1217, 21, hidden=64, embedding=8)
-    arena = battle(rounds=20, map_size=16, max_steps=100)
+    arena = Battle(map_size=16, max_steps=100).make(20)
     trained = play_rounds(arena, fighters, untrained, seed=1)
     random = play_rounds(arena, untrained, untrained, seed=1)
     assert np.mean([r.kills for r in trained]) > 3.5
@@ -155,20 +165,20 @@ def test_learns_a_small_battle_as_no_random_policy_plays_it(fighters: MeanFieldP
 
 
 def test_after_the_start_a_share_of_rounds_is_played_against_the_past(tmp_path: Path) -> None:
-    trainer = Trainer(settings(past_share=0.5, mu_max=0.0), tmp_path / "romfac")
-    role = trainer.roles["soldier"]
-    while not trainer._reached_start():
-        trainer.train_iteration()
-    start = {k: v.clone() for k, v in role.learner.policy.state_dict().items()}
-    trainer.train_iteration()
-    assert all(torch.equal(v, start[k]) for k, v in role.past.state_dict().items())
-    assert not all(torch.equal(v, start[k]) for k, v in role.learner.policy.state_dict().items())
-    trainer.game.reset(np.arange(trainer.game.rounds), trainer._swapped())
+    made = trainer(tmp_path / "romfac", past_share=0.5, mu_max=0.0)
+    student = made.students["soldier"]
+    to_m_norm(made)
+    start = policies(made)["soldier"]
+    one_batch_of_rounds(made)
+    assert all(torch.equal(v, start[k]) for k, v in student.past.state_dict().items())
+    assert not all(torch.equal(v, start[k]) for k, v in student.learner.policy.state_dict().items())
+    matchup = made.cast.matchup(made.iteration)
+    made.game.reset(np.arange(made.game.rounds), matchup.swapped)
+    decisions = made.game.observe(1)
     with torch.no_grad():
-        role.past.actor.out.bias[3] = 1e6  # the past does nothing but action 3
-        team = trainer._see(1)
-        actions = trainer._act(1, team, np.random.default_rng(0))
-    past = team.observation.round < trainer.settings.parallel_rounds // 2
+        student.past.actor.out.bias[3] = 1e6  # the past does nothing but action 3
+        actions = matchup.players[1].act(decisions, np.random.default_rng(0)).actions
+    past = decisions.round < settings().parallel_rounds // 2
     assert past.any()
     assert not past.all()
     assert (actions[past] == 3).all()
@@ -176,27 +186,22 @@ def test_after_the_start_a_share_of_rounds_is_played_against_the_past(tmp_path: 
 
 
 def test_a_role_that_only_its_past_plays_does_not_learn(tmp_path: Path) -> None:
-    game = {"scenario": "pursuit", "map_size": 16, "max_steps": 30, "predators": 6, "prey": 9}
-    trainer = Trainer(settings(game=game, past_share=1.0), tmp_path / "romfac")
-    while not trainer._reached_start():
-        trainer.train_iteration()
-    start = {n: {k: v.clone() for k, v in r.learner.policy.state_dict().items()} for n, r in trainer.roles.items()}
-    row = trainer.train_iteration()
-    learned = {
-        n: any(not torch.equal(v, start[n][k]) for k, v in r.learner.policy.state_dict().items())
-        for n, r in trainer.roles.items()
-    }
+    game = {"map_size": 16, "max_steps": 30, "predators": 6, "prey": 9}
+    made = trainer(tmp_path / "romfac", scenario="pursuit", game=game, past_share=1.0)
+    to_m_norm(made)
+    start = policies(made)
+    row = one_batch_of_rounds(made)
+    learned = {n: not same(now, start[n]) for n, now in policies(made).items()}
     assert learned == {"predator": True, "prey": False}
     assert row["updates"] > 0
 
 
 def test_the_past_is_stored_and_restored(tmp_path: Path) -> None:
-    whole = Trainer(settings(), tmp_path / "whole")
-    while not whole._reached_start():
-        whole.train_iteration()
-    whole.train_iteration()
+    whole = trainer(tmp_path / "whole")
+    to_m_norm(whole)
+    one_batch_of_rounds(whole)
     whole.save()
-    again = Trainer(settings(), tmp_path / "whole")
+    again = trainer(tmp_path / "whole")
     assert again.resume()
-    for k, v in whole.roles["soldier"].past.state_dict().items():
-        assert torch.equal(v, again.roles["soldier"].past.state_dict()[k])
+    for k, v in whole.students["soldier"].past.state_dict().items():
+        assert torch.equal(v, again.students["soldier"].past.state_dict()[k])

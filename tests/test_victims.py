@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,13 @@ from hypothesis import strategies as st
 
 from marlrobust.attacks import VICTIMS, Threat
 from marlrobust.attacks.gradient import PGD
-from marlrobust.attacks.victims import (
-    CriticalVictims,
-    FixedVictims,
-    NearestVictims,
-    Scene,
-    TriedVictims,
-    Victims,
-    WorstVictims,
-    draw_victims,
-)
+from marlrobust.attacks.victim_search import FixedVictims, TriedVictims, WorstVictims
+from marlrobust.attacks.victims import CriticalVictims, NearestVictims, Scene, Victims, draw_victims
 from marlrobust.errors import UserError
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.games.game import Decisions
+from marlrobust.parameters import build
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.sparse import compress
 
 
 @given(st.integers(0, 80), st.integers(0, 64), st.integers(0, 2**31))
@@ -61,28 +58,39 @@ def test_a_negative_count_is_refused() -> None:
         draw_victims(-1, 4, np.random.default_rng(0))
 
 
-def scene(count: int, **changes: Any) -> Scene:
+class Standing:
+    """A game of two rounds, just observed: its agents at `own` (n, 2), two opponents of each round at column 9."""
+
+    def __init__(self, own: np.ndarray, size: int) -> None:
+        self.own, self.teams = own, (SimpleNamespace(size=size),) * 2
+        self.swapped = np.array([False, True])
+
+    def positions(self, team: int) -> np.ndarray:
+        return np.array([[9, 0], [9, 0]]) if team else self.own
+
+    def observe(self, team: int) -> Decisions:
+        assert team == 1
+        zeros = torch.zeros(2, 0)
+        return Decisions(zeros, zeros, np.array([0, 1]), np.array([0, 0]), np.array([5, 5]))
+
+
+def scene(count: int, *, size: int = 4, own: np.ndarray | None = None, **changes: Any) -> Scene:
     """Two rounds of a team of four; in the second, agent 1 is dead. Agent i stands at column i, opponents at 9."""
     rows = 7
     torch.manual_seed(0)
     policy = MeanFieldPolicy(5, 3, hidden=8, embedding=4)
-    states, mean_actions = torch.randn(rows, 5), torch.zeros(rows, 3)
     agent = np.array([0, 1, 2, 3, 0, 2, 3])
+    round_ = np.array([0, 0, 0, 0, 1, 1, 1])
+    decisions = Decisions(torch.randn(rows, 5), torch.zeros(rows, 3), round_, agent, np.full(rows, 5))
     with torch.no_grad():
-        logits = policy.logits(states, mean_actions)
+        logits = policy.logits(decisions)
     plain: dict[str, Any] = {
-        "count": count,
-        "size": 4,
-        "swapped": np.array([False, True]),
+        "game": Standing(np.stack([agent, agent * 0], axis=1) if own is None else own, size),
+        "decisions": decisions,
+        "logits": logits,
         "policy": policy,
         "attack": PGD(threat=Threat(epsilon=0.5), steps=3),
-        "round": np.array([0, 0, 0, 0, 1, 1, 1]),
-        "agent": agent,
-        "mean_actions": mean_actions,
-        "logits": logits,
-        "states": lambda: states,
-        "places": lambda: (np.stack([agent, agent * 0], axis=1), np.array([[9, 0], [9, 0]])),
-        "foe_round": np.array([0, 1]),
+        "count": count,
         "rngs": [np.random.default_rng(r) for r in range(2)],
         "rng": torch.Generator().manual_seed(0),
     }
@@ -100,7 +108,7 @@ def test_no_strategy_takes_more_than_the_count(name: str, count: int) -> None:
 
 def test_nearest_are_nearest() -> None:
     assert NearestVictims().choose(scene(2)).tolist() == [[False, False, True, True]] * 2
-    level = scene(2, places=lambda: (np.zeros((7, 2), int), np.array([[9, 0], [9, 0]])))
+    level = scene(2, own=np.zeros((7, 2), int))
     assert NearestVictims().choose(level).tolist() == [[True, True, False, False], [True, False, True, False]]
 
 
@@ -109,17 +117,26 @@ def test_critical_are_those_whose_value_falls_most() -> None:
     where = scene(1)
     policy = where.policy
     assert isinstance(policy, MeanFieldPolicy)
-    states = where.states()
-    adversarial = where.attack.perturb(policy, states, where.mean_actions, torch.Generator().manual_seed(0))
+    seen = where.decisions
+    adversarial = where.attack.perturb(policy, seen, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        values = policy.q_values(states, where.mean_actions)
-        clean, after = (policy.logits(s, where.mean_actions).softmax(1) for s in (states, adversarial))
+        values = policy.q_values(seen)
+        clean, after = (policy.logits(d).softmax(1) for d in (seen, seen.showing(adversarial)))
         loss = (clean * values).sum(1) - (after * values).sum(1)
         mask = CriticalVictims().choose(where)
     assert mask[0].argmax() == loss[:4].argmax()
-    assert where.agent[4:][int(loss[4:].argmax())] == mask[1].argmax()
+    assert seen.agent[4:][int(loss[4:].argmax())] == mask[1].argmax()
     assert CriticalVictims().every_step
     assert not CriticalVictims(when="start").every_step
+
+
+def test_critical_are_the_same_where_states_are_compressed() -> None:
+    """As a game gives them."""
+    where = scene(2)
+    states = where.decisions.dense
+    compressed = replace(where, decisions=where.decisions.showing(compress(states.numpy())), rng=torch.Generator())
+    dense = replace(where, rng=torch.Generator())
+    assert (CriticalVictims().choose(compressed) == CriticalVictims().choose(dense)).all()
 
 
 def test_critical_needs_a_critic() -> None:
@@ -172,3 +189,32 @@ def test_a_search_without_rounds_for_every_trial_is_refused() -> None:
     with pytest.raises(UserError, match="larger search_rounds than 10"):
         WorstVictims(block=1, search_rounds=10).rehearsals(8, 64)
     assert issubclass(VICTIMS["worst"], Victims)
+
+
+def nobody_plays(victims: TriedVictims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    raise AssertionError("there was nothing to search for")
+
+
+@pytest.mark.parametrize("count", [0, 4, 5, 64])
+@pytest.mark.parametrize("name", list(VICTIMS))
+def test_every_strategy_can_be_searched_for_nobody_and_for_the_whole_team(name: str, count: int) -> None:
+    """No round is played for that, and what was found chooses."""
+    strategy = VICTIMS[name]()
+    assert strategy.rehearsals(count, 4) == 0
+    mask = strategy.search(count, 4, nobody_plays).choose(scene(count))
+    assert (mask[0] == (count > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("worst", {"block": "0"}, "block: input should be greater than or equal to 1"),
+        ("worst", {"search_rounds": "2.5"}, "search_rounds: input should be a valid integer"),
+        ("critical", {"when": "never"}, "when: input should be 'step' or 'start'"),
+        ("random", {"count": 3}, "no parameter 'count'"),
+    ],
+)
+def test_mistakes_are_told(name: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"the victims '{name}' .*{message}"):
+        build("victims", name, VICTIMS[name], given)
+    assert build("victims", "worst", WorstVictims, {"block": "4"}).parameters() == {"block": 4, "search_rounds": 256}

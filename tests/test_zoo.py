@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from marlrobust import reproduce
-from marlrobust.config import SweepSettings
 from marlrobust.errors import UserError
-from marlrobust.evaluation import runner
-from marlrobust.evaluation.runner import choose
-from marlrobust.policies import runs as places
-from marlrobust.policies import zoo
-from marlrobust.policies.checkpoint import load_card, load_policy, save_policy
-from marlrobust.policies.runs import bundled, find
+from marlrobust.games import SCENARIOS
+from marlrobust.policies import library as places
+from marlrobust.policies.card import load_card
+from marlrobust.policies.checkpoint import load_policy, save_policy
+from marlrobust.policies.library import Library, bundled
+from marlrobust.training import experiment
+from tools import zoo
 
 
 @pytest.fixture
@@ -26,8 +24,7 @@ def filled(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zoo of the policies under `runs`."""
     folder = tmp_path / "zoo"
     zoo.bundle(runs, folder)
-    for module in (places, runner):
-        monkeypatch.setattr(module, "ZOO", folder)
+    monkeypatch.setattr(places, "ZOO", folder)
     return folder
 
 
@@ -50,7 +47,7 @@ def test_prey_come_from_a2c_and_a2c_brings_nothing_else(filled: Path) -> None:
 def test_an_adversary_stays_its_policys(runs: Path, tmp_path: Path) -> None:
     victim, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
     save_policy(tmp_path / "runs" / "battle" / "mfac", victim, card)
-    foe = replace(card, role="adversary", method="adversary", against=card.hash)
+    foe = card.model_copy(update={"role": "adversary", "method": "adversary", "against": card.hash, "critic": False})
     save_policy(tmp_path / "runs" / "battle" / "adversary-mfac", victim, foe)
     zoo.bundle(tmp_path / "runs", tmp_path / "zoo")
     bundled_victim = load_card(tmp_path / "zoo" / "battle" / "mfac" / "soldier.safetensors")
@@ -72,25 +69,32 @@ def test_an_unfinished_training_is_not_bundled(runs: Path, tmp_path: Path) -> No
         zoo.bundle(tmp_path, tmp_path / "zoo")
 
 
+def test_an_interrupted_training_is_not_bundled(runs: Path, tmp_path: Path) -> None:
+    """Even where its state is gone."""
+    policy, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors")
+    save_policy(tmp_path / "runs" / "battle" / "mfac", policy, card.model_copy(update={"rounds": 4}))
+    with pytest.raises(UserError, match="not trained to its end"):
+        zoo.bundle(tmp_path / "runs", tmp_path / "zoo")
+
+
 @pytest.mark.parametrize("name", ["zoo:battle/romfac", "zoo:romfac", "romfac"])
 def test_names_of_bundled_policies(filled: Path, tmp_path: Path, name: str) -> None:
-    found = find(name, tmp_path, "battle")
+    found = Library(tmp_path).find(name, "battle", "soldier")
     assert found is not None
     assert found.path == filled / "battle" / "romfac" / "soldier.safetensors"
     assert found.full_name == "zoo:battle/romfac"
-    assert find(name, tmp_path, "pursuit") is None
+    assert Library(tmp_path).find(name, "pursuit", "predator") is None
 
 
 def test_a_wrong_bundled_name_says_the_nearest(filled: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"did you mean 'zoo:battle/romfac'.*list policies"):
-        find("zoo:battle/romfax", tmp_path, "battle")
+        Library(tmp_path).find("zoo:battle/romfax", "battle", "soldier")
     with pytest.raises(UserError, match="unknown policy 'zoo:pursuit/romfac'"):
-        find("zoo:pursuit/romfac", tmp_path, "pursuit")
+        Library(tmp_path).find("zoo:pursuit/romfac", "pursuit", "predator")
 
 
 def test_own_and_bundled_policies_of_one_name_are_told_apart(runs: Path, filled: Path) -> None:
-    settings = SweepSettings(policies=("romfac", "zoo:battle/romfac"), scenario="battle")
-    own, ours = (policy for policy, _ in choose(settings, runs))
+    own, ours = Library(runs).choose(["romfac", "zoo:battle/romfac"], "battle")
     assert (own.name, ours.name) == ("romfac", "zoo-romfac")
 
 
@@ -98,15 +102,12 @@ def test_the_zoo_is_attacked_where_nothing_was_trained(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    chosen = choose(SweepSettings(), places.RUNS)
-    assert {policy.full_name for policy, _ in chosen} == {
-        "zoo:battle/mfac",
-        "zoo:battle/romfac",
-        "zoo:pursuit/mfac",
-    }
-    assert all(opponent.bundled and opponent.name == "a2c" for _, opponent in chosen)
+    chosen = Library(places.RUNS).choose([], None)
+    assert {policy.full_name for policy in chosen} == {"zoo:battle/mfac", "zoo:battle/romfac", "zoo:pursuit/mfac"}
+    opponents = [Library(places.RUNS).opponent(None, scenario) for scenario in SCENARIOS]
+    assert all(opponent.bundled and opponent.name == "a2c" for opponent in opponents)
     with pytest.raises(UserError, match="no policies under elsewhere"):
-        choose(SweepSettings(), Path("elsewhere"))
+        Library(Path("elsewhere")).choose([], None)
 
 
 def test_results_go_into_the_cards(filled: Path) -> None:
@@ -120,15 +121,17 @@ def test_results_go_into_the_cards(filled: Path) -> None:
     assert zoo.add_results(table) == 1
     path = filled / "battle" / "mfac" / "soldier.safetensors"
     card = load_card(path)
-    assert card.results["attacked_agents"]["64"]["reward_mean"] == -60.0
+    assert card.results is not None
+    assert card.results.attacked_agents["64"]["reward_mean"] == -60.0
     assert "reward 311, under pgd -60" in card.summary()
     load_policy(path, scenario="battle")
     assert any(p.card.results for p in bundled())
 
 
 def test_results_of_the_attack_learned_are_its_adversarys(runs: Path, filled: Path) -> None:
-    victim, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
-    save_policy(filled / "battle" / "adversary-mfac", victim, replace(card, role="adversary", method="adversary"))
+    victim, card = load_policy(filled / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
+    foe = card.model_copy(update={"role": "adversary", "method": "adversary", "against": card.hash, "critic": False})
+    save_policy(filled / "battle" / "adversary-mfac", victim, foe)
     line = {"scenario": "battle", "policy": "mfac", "epsilon": 0.075, "attacked_agents": 64}
     line |= dict.fromkeys(zoo.MEASURED, 0.25)
     table = pd.DataFrame(
@@ -137,7 +140,8 @@ def test_results_of_the_attack_learned_are_its_adversarys(runs: Path, filled: Pa
     assert zoo.add_results(table, "learned") == 1
     assert not load_card(filled / "battle" / "mfac" / "soldier.safetensors").results
     found = load_card(filled / "battle" / "adversary-mfac" / "adversary.safetensors").results
-    assert found["attacked_agents"]["64"]["reward_mean"] == 0.5
+    assert found is not None
+    assert found.attacked_agents["64"]["reward_mean"] == 0.5
 
 
 def test_what_comes_with_the_package_is_whole() -> None:
@@ -148,7 +152,7 @@ def test_what_comes_with_the_package_is_whole() -> None:
         assert card.settings
     assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
     names = {stored.full_name for stored in bundled()}
-    methods = (*reproduce.METHODS, reproduce.OPPONENT)
-    assert names >= {f"zoo:{scenario}/{name}" for scenario in places.TESTED for name in methods}
-    assert find("zoo:battle/romfac", places.RUNS, "battle") is not None
-    assert find("zoo:pursuit/a2c", places.RUNS, "pursuit", opponent=True) is not None
+    methods = (*experiment.METHODS, experiment.OPPONENT)
+    assert names >= {f"zoo:{scenario}/{name}" for scenario in SCENARIOS for name in methods}
+    assert Library().policy("zoo:battle/romfac", "battle").bundled
+    assert Library().opponent("zoo:a2c", "pursuit").card.role == "prey"

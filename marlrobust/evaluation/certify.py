@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,145 +14,181 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from marlrobust.attacks.attack import ATTACKS, Attack, Threat
-from marlrobust.config import CertifySettings
-from marlrobust.evaluation.rollout import play_rounds
-from marlrobust.evaluation.runner import choose
+from marlrobust.attacks.attack import Attack
+from marlrobust.errors import UserError
+from marlrobust.evaluation.plan import make_attack, parameters_json
+from marlrobust.evaluation.play import BATCH
+from marlrobust.evaluation.provenance import class_of, computed_by, instructions
+from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.run import Say, locked, own_folder
+from marlrobust.evaluation.settings import CertifySettings
 from marlrobust.evaluation.store import Store
-from marlrobust.evaluation.sweep import make_attack
-from marlrobust.games.scenarios import make_game
+from marlrobust.files import digest
+from marlrobust.games import Scenario
+from marlrobust.games.game import Decisions
 from marlrobust.policies.bounds import CHUNK, certify
-from marlrobust.policies.checkpoint import load_policy, versions
-from marlrobust.policies.networks import MeanFieldPolicy, Policy
-from marlrobust.policies.runs import StoredPolicy
+from marlrobust.policies.library import Library, StoredPolicy
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.policy import Policy
 from marlrobust.progress import Progress
+from marlrobust.rows import Decision, DecisionFacts, slug
 from marlrobust.streams import stream, torch_stream
 
 CELLS = "decisions"
 """Folder of the rows, beside an evaluation's cells."""
 
 
-def run_certify(settings: CertifySettings, runs: Path, folder: Path, say: Callable[[str], None]) -> pd.DataFrame:
-    """One row a decision and epsilon, stored under `folder`; what is stored there is not computed again.
+@dataclass(frozen=True)
+class Bracket:
+    """One policy under one epsilon. Its rows depend on nothing else."""
 
-    Columns: scenario, policy, method, epsilon, decision, flipped (by the attack), certified, by_intervals (without
-    CROWN), margin (its lower bound), and what repeats them. Raises UserError for what is not there.
-    """
-    ATTACKS[settings.attack.name]  # said before anything else: an unknown name
-    store = Store(folder / CELLS, say)
-    pairs = choose(settings, runs)
-    frames = []
-    total = len(pairs) * len(settings.epsilons) * settings.decisions
-    with Progress(total, "decisions", "certify") as progress:
-        for policy, opponent in pairs:
-            decided: tuple[MeanFieldPolicy, Tensor, Tensor] | None = None
-            for epsilon in settings.epsilons:
-                name = _name(settings, policy, opponent, epsilon)
-                rows = store.read(name, settings.decisions, "decision")
+    game: Scenario
+    policy: StoredPolicy
+    opponent: StoredPolicy
+    attack: Attack
+    attack_name: str
+    rounds: int
+    decisions: int
+    seed: int
+
+    @property
+    def drawn_from(self) -> list[Any]:
+        """What the decisions depend on: brackets that agree in it look at the same ones."""
+        game = [self.policy.card.scenario, class_of(self.game), self.game.model_dump(mode="json")]
+        return [game, self.policy.card.hash, self.opponent.card.hash, self.rounds, self.decisions, self.seed]
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of all that its rows depend on."""
+        attack = {"class": class_of(self.attack), **self.attack.parameters()}
+        versions = {k: v for k, v in computed_by().items() if k != "python"}
+        return digest([*self.drawn_from, attack, instructions(), versions])[:16]
+
+    @property
+    def name(self) -> str:
+        """Of the file: readable, and unique."""
+        return slug(f"{self.policy.card.scenario}-{self.policy.name}-e{self.attack.threat.epsilon:g}") + f"-{self.id}"
+
+
+def run_certify(settings: CertifySettings, library: Library, out: Path | None, say: Say) -> tuple[pd.DataFrame, Path]:
+    """One row a decision and epsilon (`rows.Decision`), stored under `out` or a folder of its own under results/,
+    and that folder; what is stored there is not computed again. Raises UserError for what is not there."""
+    brackets = _plan(settings, library)
+    names = dict.fromkeys(name for b in brackets for name in (b.policy.card.scenario, b.policy.name))
+    folder = out or own_folder(digest([b.id for b in brackets]), ["certify", *names])
+    store = Store(folder / CELLS, say, DecisionFacts, Decision)
+    frames: list[pd.DataFrame] = []
+    decided: tuple[list[Any], Decisions] | None = None
+    with locked(folder):
+        found = [store.read(b.name, b.decisions) for b in brackets]
+        missing = sum(rows is None for rows in found)
+        with Progress("certify", "decisions", missing * settings.decisions) as progress:
+            for bracket, rows in zip(brackets, found, strict=True):
                 if rows is None:
-                    decided = decided or decisions(settings, policy, opponent)
-                    rows = _bracket(settings, policy, opponent, epsilon, *decided, progress.advance)
-                    store.write(name, rows)
-                else:
-                    progress.advance(settings.decisions)
+                    if decided is None or decided[0] != bracket.drawn_from:
+                        decided = bracket.drawn_from, draw(bracket)
+                    store.write(bracket.name, *_bracket(bracket, decided[1], progress.advance))
+                    rows = store.read(bracket.name, bracket.decisions)
+                assert rows is not None
                 frames.append(rows)
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True), folder
 
 
-def decisions(
-    settings: CertifySettings, policy: StoredPolicy, opponent: StoredPolicy
-) -> tuple[MeanFieldPolicy, Tensor, Tensor]:
-    """The policy, and what its agents saw in decisions drawn evenly from all of `settings.rounds` rounds: states (n, d)
-    and mean actions (n, a), with replacement."""
-    game = make_game(settings.game(policy.card.scenario), settings.rounds)
-    sides = []
-    for stored, team in zip((policy, opponent), game.teams, strict=True):
-        sides.append(load_policy(stored.path, scenario=policy.card.scenario, role=team.role)[0])
-    slots = _Slots(settings.decisions, stream(settings.seed, "decisions"))
-    idle, everyone = _Idle(threat=Threat(epsilon=0.0)), game.teams[0].size
-    play_rounds(game, *sides, seed=settings.seed, attack=idle, count=everyone, on_attack=slots.see)
-    return sides[0], *slots.drawn()
+def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
+    """A bracket for each policy and epsilon."""
+    brackets = []
+    for policy in library.choose(settings.policies, settings.scenario):
+        scenario = policy.card.scenario
+        game, opponent = settings.game_of(scenario), library.opponent(settings.opponent, scenario)
+        team = game.make(1).teams[0]
+        if not isinstance(policy.load(), MeanFieldPolicy):
+            raise UserError(
+                f"{policy.full_name} has a network of another kind: certificates are for mean-field networks"
+            )
+        for epsilon in settings.epsilons:
+            attack = make_attack(settings.attack, "l_inf", epsilon, "all", team).resolved(policy, library)
+            shared = settings.model_dump(include={"rounds", "decisions", "seed"})
+            brackets.append(Bracket(game, policy, opponent, attack, settings.attack.name, **shared))
+    return brackets
 
 
 class _Idle(Attack):
     """Changes nothing."""
 
-    def perturb(self, policy: Policy, states: Tensor, mean_actions: Tensor, rng: torch.Generator) -> Tensor:
+    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
         """See `Attack.perturb`."""
-        return states
+        return decisions.dense
 
 
-class _Slots:
+def draw(bracket: Bracket) -> Decisions:
+    """Decisions of the policy's agents, drawn evenly, with replacement, from all that they make in the rounds."""
+    slots = _Slots(bracket.decisions, stream(bracket.seed, "decisions"))
+    sides = bracket.policy.load(), bracket.opponent.load()
+    for first in range(0, bracket.rounds, BATCH):
+        numbers = range(first, min(first + BATCH, bracket.rounds))
+        game = bracket.game.make(len(numbers))
+        everyone = Adversary(_Idle(threat=bracket.attack.threat), game.teams[0].size)
+        play_rounds(game, *sides, seed=bracket.seed, numbers=numbers, adversary=everyone, observers=[slots])
+    return slots.drawn()
+
+
+class _Slots(Observer):
     """n slots, each of which holds one of all decisions seen, every one with the same chance (Vitter 1985)."""
 
     def __init__(self, n: int, rng: np.random.Generator) -> None:
         self.slots: list[tuple[Tensor, Tensor] | None] = [None] * n
         self.rng, self.seen = rng, 0
 
-    def see(self, states: Tensor, mean_actions: Tensor) -> None:
-        """Look at states (n, d) and mean actions (n, a); what is kept is copied."""
-        n = len(states)
+    def attacked(self, decisions: Decisions, shown: Tensor) -> None:
+        """See `Observer.attacked`; what is kept is copied."""
+        n, states = len(decisions), decisions.dense
         self.seen += n
         takes = np.flatnonzero(self.rng.random(len(self.slots)) < n / self.seen)
         for slot, row in zip(takes, self.rng.integers(n, size=len(takes)), strict=True):
-            self.slots[slot] = states[row].clone(), mean_actions[row].clone()
+            self.slots[slot] = states[row].clone(), decisions.mean_actions[row].clone()
 
-    def drawn(self) -> tuple[Tensor, Tensor]:
-        """States (n, d) and mean actions (n, a)."""
+    def drawn(self) -> Decisions:
         states, mean_actions = zip(*(slot for slot in self.slots if slot is not None), strict=True)
-        return torch.stack(states), torch.stack(mean_actions)
+        return Decisions.of(torch.stack(states), torch.stack(mean_actions))
 
 
 def _bracket(
-    settings: CertifySettings,
-    stored: StoredPolicy,
-    opponent: StoredPolicy,
-    epsilon: float,
-    policy: MeanFieldPolicy,
-    states: Tensor,
-    mean_actions: Tensor,
-    wrote: Callable[[int], object],
-) -> pd.DataFrame:
+    bracket: Bracket, decisions: Decisions, wrote: Callable[[int], object]
+) -> tuple[DecisionFacts, list[Decision]]:
     """The rows of one policy and epsilon."""
-    team = make_game(settings.game(stored.card.scenario), 1).teams[0]
-    attack = make_attack(settings.attack, "l_inf", epsilon, "all", team)
-    assert attack is not None
-    rng = torch_stream(settings.seed, "attack")
-    moved = attack.perturb(policy, states, mean_actions, rng)
+    policy, attack = bracket.policy.load(), bracket.attack
+    moved = decisions.showing(attack.perturb(policy, decisions, torch_stream(bracket.seed, "attack")))
     with torch.no_grad():
-        flipped = policy.logits(moved, mean_actions).argmax(1) != policy.logits(states, mean_actions).argmax(1)
+        flipped = policy.logits(moved).argmax(1) != policy.logits(decisions).argmax(1)
     parts = []
-    for first in range(0, len(states), CHUNK):
-        rows = slice(first, first + CHUNK)
-        parts.append(certify(policy.actor, states[rows], mean_actions[rows], epsilon))
-        wrote(len(parts[-1].margin))
+    for first in range(0, len(decisions), CHUNK):
+        part = decisions.take(slice(first, first + CHUNK))
+        parts.append(certify(policy.actor, part.dense, part.mean_actions, attack.threat.epsilon))
+        wrote(len(part))
     columns = {
-        "decision": np.arange(len(states)),
-        "flipped": flipped.numpy(),
-        "certified": torch.cat([p.certified for p in parts]).numpy(),
-        "by_intervals": torch.cat([p.intervals for p in parts]).numpy(),
-        "margin": torch.cat([p.margin for p in parts]).numpy(),
+        "decision": list(range(len(decisions))),
+        "flipped": flipped.tolist(),
+        "certified": torch.cat([p.certified for p in parts]).tolist(),
+        "by_intervals": torch.cat([p.intervals for p in parts]).tolist(),
+        "margin": torch.cat([p.margin for p in parts]).tolist(),
     }
-    known: dict[str, Any] = {
-        "scenario": stored.card.scenario,
-        "policy": stored.name,
-        "method": stored.card.method,
-        "opponent": opponent.name,
-        "epsilon": epsilon,
-        "attack": settings.attack.name,
-        "attack_parameters": json.dumps(attack.parameters()),
-        "rounds": settings.rounds,
-        "seed": settings.seed,
-        "policy_hash": stored.card.hash,
-        "opponent_hash": opponent.card.hash,
-        "versions": json.dumps(versions()),
-    }
-    return pd.DataFrame(columns).assign(**known)
-
-
-def _name(settings: CertifySettings, policy: StoredPolicy, opponent: StoredPolicy, epsilon: float) -> str:
-    """Names the cell's file: readable, and unique by all that its rows depend on."""
-    shared = settings.model_dump(mode="json", exclude={"policies", "scenario", "opponent", "epsilons"})
-    values = [shared, policy.card.hash, opponent.card.hash, epsilon]
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{policy.card.scenario}-{policy.name}-e{epsilon:g}-{digest}"
+    items = [Decision(**dict(zip(columns, line, strict=True))) for line in zip(*columns.values(), strict=True)]
+    own, foe = bracket.policy, bracket.opponent
+    facts = DecisionFacts(
+        scenario=own.card.scenario,
+        policy=own.name,
+        method=own.card.method,
+        opponent=foe.name,
+        epsilon=attack.threat.epsilon,
+        attack=bracket.attack_name,
+        attack_parameters=parameters_json(attack),
+        rounds=bracket.rounds,
+        seed=bracket.seed,
+        cell=bracket.id,
+        game=bracket.game.model_dump_json(),
+        policy_hash=own.card.hash,
+        opponent_hash=foe.card.hash,
+        instructions=instructions(),
+        versions=json.dumps(computed_by(), sort_keys=True),
+    )
+    return facts, items

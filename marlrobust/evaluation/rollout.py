@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,32 +11,35 @@ from torch import Tensor
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
-from marlrobust.games.game import Bools, Game, Ints, Observation
-from marlrobust.policies.networks import MeanFieldPolicy, Policy
-from marlrobust.policies.sampling import sample_actions
+from marlrobust.games.game import Bools, Decisions, Game, Ints
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.policy import Policy, checked, sample_actions
+from marlrobust.rows import Round
 from marlrobust.streams import stream, torch_stream
 
 
 @dataclass(frozen=True)
-class Round:
-    """What came of one round, seen from team 0, the one under test.
+class Adversary:
+    """Who moves what a team sees.
 
-    win, draw: more, or as many, survivors than the opponent; kills, losses: opponents and own agents that died;
-    reward: summed over the team and the round; flip_rate: share of attacked decisions whose most likely action
-    changed, NaN where none was attacked; swapped: whether the team played the other side; attacked_steps: steps in
-    which a victim's state was changed.
+    count: agents of the team that are attacked, at most its size; victims: how they are chosen; budget: steps of a
+    round in which `attack` may change a state, the first ones in which it does; None for no limit.
     """
 
-    round: int
-    win: bool
-    draw: bool
-    kills: int
-    losses: int
-    reward: float
-    steps: int
-    flip_rate: float
-    swapped: bool
-    attacked_steps: int
+    attack: Attack
+    count: int
+    victims: Victims = field(default_factory=RandomVictims)
+    budget: int | None = None
+
+
+class Observer:
+    """Watches a rollout; a subclass writes what it wants to see. It must copy what it keeps."""
+
+    def attacked(self, decisions: Decisions, shown: Tensor) -> None:
+        """Decisions of attacked agents, with their true states (n, d), and the states that they are shown (n, d)."""
+
+    def stepped(self, game: Game) -> None:
+        """A step was played."""
 
 
 @torch.no_grad()
@@ -46,112 +49,111 @@ def play_rounds(
     opponent: Policy,
     *,
     seed: int,
-    attack: Attack | None = None,
-    count: int = 0,
-    victims: Victims | None = None,
-    budget: int | None = None,
+    adversary: Adversary | None = None,
     numbers: Sequence[int] | None = None,
     greedy: bool = False,
     device: str = "cpu",
-    on_end: Callable[[int], None] = lambda rounds: None,
-    on_attack: Callable[[Tensor, Tensor], None] = lambda states, mean_actions: None,
+    observers: Sequence[Observer] = (),
 ) -> list[Round]:
-    """Play the game's R rounds with `count` agents of team 0 under `attack` in each.
+    """Play the game's R rounds, with the policy on team 0, which `adversary` attacks, and the opponent on team 1.
 
-    victims: chooses those agents, at random if not given. budget: steps of a round in which the attack may change a
-    state, the first ones in which it does; None for no limit. numbers: the rounds' own, 0 to R - 1 if not given.
-    A round's start, random victims and both policies' noise depend on `seed` and its number alone, so that rounds
-    with and without an attack are pairs. The attack sees the victims of all rounds at once. greedy: take the most
-    likely action, else sample. on_end: called with the number of rounds that ended in a step; on_attack: with the
-    states (n, d) about to be attacked and their mean actions (n, a).
+    numbers: the rounds' own, 0 to R - 1 if not given. A round's start, random victims and both policies' noise depend
+    on `seed` and its number alone, so that rounds with and without an attack are pairs. The attack sees the victims
+    of all rounds at once. greedy: take the likeliest action, else sample. device: of the policies.
+    Raises UserError for a policy that does not answer with one finite logit per action.
     """
-    team = game.teams[0]
     numbers = range(game.rounds) if numbers is None else numbers
+    may_swap = game.teams[0].role == game.teams[1].role
     seeds = np.array([stream(seed, "game", r).integers(2**31 - 1) for r in numbers])
-    may_swap = team.role == game.teams[1].role
     swap = np.array([may_swap and stream(seed, "side", r).random() < 0.5 for r in numbers])
-    strategy = RandomVictims() if victims is None else victims
-    chosen: Bools | None = None
-    victim_rngs = [stream(seed, "victims", r) for r in numbers]
-    victim_rng = torch_stream(seed, "victims", device=device)
-    attack_rng = torch_stream(seed, "attack", device=device)
     noise = [_Noise(seed, name, numbers, game.teams[i].size) for i, name in enumerate(("policy", "opponent"))]
     tally = _Tally(numbers)
-    limit = np.inf if budget is None else budget
+    attacked = _Attacked(game, policy, adversary, seed, numbers, device) if adversary and adversary.count else None
 
     game.reset(seeds, swap)
     while game.active.any():
-        seen, foe = game.observe(0), game.observe(1)
-        logits = _logits(policy, seen, device)
-        may = (tally.attacked_steps < limit)[seen.round]
-        if attack is not None and count and may.any():
-            if chosen is None or strategy.every_step:
-                chosen = strategy.choose(
-                    Scene(
-                        count=count,
-                        size=team.size,
-                        swapped=swap,
-                        policy=policy,
-                        attack=attack,
-                        round=seen.round,
-                        agent=seen.agent,
-                        mean_actions=torch.from_numpy(seen.mean_actions).to(device),
-                        logits=logits,
-                        states=seen.compressed.dense,
-                        places=lambda: (game.positions(0), game.positions(1)),
-                        foe_round=foe.round,
-                        rngs=victim_rngs,
-                        rng=victim_rng,
-                    )
-                )
-            rows = np.flatnonzero(chosen[seen.round, seen.agent] & may)
-            if len(rows):
-                changed, flipped = _attack(policy, attack, seen, logits, torch.from_numpy(rows), attack_rng, on_attack)
-                tally.attacked(seen.round[rows], changed, flipped)
+        seen, foes = game.observe(0).to(device), game.observe(1).to(device)
+        logits = _logits(policy, seen, game.teams[0].n_actions, "the policy")
+        if attacked is not None:
+            attacked.step(seen, logits, tally, observers)
         actions = _choose(logits, None if greedy else noise[0].draw(seen, game.active))
-        foe_logits = _logits(opponent, foe, device)
-        foe_actions = _choose(foe_logits, None if greedy else noise[1].draw(foe, game.active))
-        before = np.count_nonzero(game.active)
+        foe_logits = _logits(opponent, foes, game.teams[1].n_actions, "the opponent")
+        foe_actions = _choose(foe_logits, None if greedy else noise[1].draw(foes, game.active))
         outcome, _ = game.step((actions, foe_actions))
         tally.rewarded(seen.round, outcome.rewards)
-        on_end(int(before - np.count_nonzero(game.active)))
-    return tally.rounds(game, swap)
+        for observer in observers:
+            observer.stepped(game)
+    return tally.rounds(game)
 
 
-def _attack(
-    policy: Policy,
-    attack: Attack,
-    seen: Observation,
-    logits: Tensor,
-    rows: Tensor,
-    rng: torch.Generator,
-    on_attack: Callable[[Tensor, Tensor], None],
-) -> tuple[Bools, Bools]:
-    """Put the logits of the attacked `rows` in their place; (len(rows),) whether each state, and argmax, changed.
+class _Attacked:
+    """An adversary at work in one batch of rounds."""
 
-    A state that comes back unchanged keeps its logits bit for bit.
-    """
-    clean = seen.compressed.dense(rows).to(logits.device)
-    mean_actions = torch.from_numpy(seen.mean_actions).to(logits.device)
-    rows = rows.to(logits.device)
-    on_attack(clean, mean_actions[rows])
-    adversarial = attack.perturb(policy, clean, mean_actions[rows], rng)
-    changed = (adversarial != clean).any(1)
-    moved = rows[changed]
-    flipped = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
-    if len(moved):
-        attacked = policy.logits(adversarial[changed], mean_actions[moved])
-        flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
-        logits[moved] = attacked
-    return changed.cpu().numpy(), flipped.cpu().numpy()
+    def __init__(
+        self, game: Game, policy: Policy, adversary: Adversary, seed: int, numbers: Sequence[int], device: str
+    ) -> None:
+        self.game, self.policy, self.adversary = game, policy, adversary
+        self.limit = np.inf if adversary.budget is None else adversary.budget
+        self.rngs = [stream(seed, "victims", r) for r in numbers]
+        part = [numbers[0]] if numbers[0] else []  # of rounds that are played in several batches
+        self.victim_rng = torch_stream(seed, "victims", *part, device=device)
+        self.attack_rng = torch_stream(seed, "attack", *part, device=device)
+        self.chosen: Bools | None = None  # (R, size)
+
+    def step(self, seen: Decisions, logits: Tensor, tally: _Tally, observers: Sequence[Observer]) -> None:
+        """Put the logits (n, a) of attacked agents in the place of their clean ones."""
+        may = (tally.attacked_steps < self.limit)[seen.round]
+        if not may.any():
+            return
+        rows = np.flatnonzero(self._victims(seen, logits)[seen.round, seen.agent] & may)
+        if len(rows):
+            changed, flipped = self._attack(seen, logits, torch.from_numpy(rows), observers)
+            tally.attacked(seen.round[rows], changed, flipped)
+
+    def _victims(self, seen: Decisions, logits: Tensor) -> Bools:
+        a = self.adversary
+        if self.chosen is None or a.victims.every_step:
+            scene = Scene(
+                game=self.game,
+                decisions=seen,
+                logits=logits,
+                policy=self.policy,
+                attack=a.attack,
+                count=a.count,
+                rngs=self.rngs,
+                rng=self.victim_rng,
+            )
+            self.chosen = a.victims.choose(scene)
+        return self.chosen
+
+    def _attack(
+        self, seen: Decisions, logits: Tensor, rows: Tensor, observers: Sequence[Observer]
+    ) -> tuple[Bools, Bools]:
+        """(len(rows),) whether each state, and argmax, changed.
+
+        A state that comes back unchanged keeps its logits bit for bit.
+        """
+        rows = rows.to(logits.device)
+        clean = seen.take(rows)
+        shown = self.adversary.attack.perturb(self.policy, clean, self.attack_rng)
+        for observer in observers:
+            observer.attacked(clean, shown)
+        changed = (shown != clean.dense).any(1)
+        moved = rows[changed]
+        flipped = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
+        if len(moved):
+            attacked = self.policy.logits(clean.take(changed).showing(shown[changed]))
+            checked(attacked, len(moved), logits.shape[1], "the policy under attack")
+            flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
+            logits[moved] = attacked
+        return changed.cpu().numpy(), flipped.cpu().numpy()
 
 
-def _logits(policy: Policy, seen: Observation, device: str) -> Tensor:
+def _logits(policy: Policy, seen: Decisions, n_actions: int, who: str) -> Tensor:
     """Logits (n, a); our own policies read compressed states, others get them dense."""
-    mean_actions = torch.from_numpy(seen.mean_actions).to(device)
-    if type(policy) is MeanFieldPolicy:  # a subclass may read its states otherwise
-        return policy.logits(seen.compressed.to(device), mean_actions)
-    return policy.logits(torch.from_numpy(seen.states).to(device), mean_actions)
+    if type(policy) is not MeanFieldPolicy:  # a subclass may read its states otherwise
+        seen = seen.showing(seen.dense)
+    return checked(policy.logits(seen), len(seen), n_actions, who)
 
 
 def _choose(logits: Tensor, uniforms: Tensor | None) -> Ints:
@@ -167,7 +169,7 @@ class _Noise:
         self.streams = [stream(seed, name, r) for r in rounds]
         self.numbers = np.zeros((len(rounds), size), np.float32)
 
-    def draw(self, seen: Observation, active: Bools) -> Tensor:
+    def draw(self, seen: Decisions, active: Bools) -> Tensor:
         for r in np.flatnonzero(active).tolist():
             self.streams[r].random(out=self.numbers[r], dtype=np.float32)
         return torch.from_numpy(self.numbers[seen.round, seen.agent])
@@ -189,21 +191,17 @@ class _Tally:
         self.decisions += np.bincount(rounds, minlength=len(self.decisions))
         self.flips += np.bincount(rounds[flipped], minlength=len(self.flips))
 
-    def rounds(self, game: Game, swap: Bools) -> list[Round]:
-        own, foe = game.alive.T
-        killed = [team.size - alive for team, alive in zip(game.teams, (own, foe), strict=True)]
-        return [
-            Round(
-                round=int(self.numbers[r]),
-                win=bool(own[r] > foe[r]),
-                draw=bool(own[r] == foe[r]),
-                kills=int(killed[1][r]),
-                losses=int(killed[0][r]),
-                reward=float(self.reward[r]),
-                steps=int(game.steps[r]),
-                flip_rate=self.flips[r] / self.decisions[r] if self.decisions[r] else float("nan"),
-                swapped=bool(swap[r]),
-                attacked_steps=int(self.attacked_steps[r]),
-            )
-            for r in range(game.rounds)
-        ]
+    def rounds(self, game: Game) -> list[Round]:
+        columns = {
+            "round": np.asarray(self.numbers),
+            "reward": self.reward,
+            "steps": game.steps,
+            "cut": ~game.extinct,
+            "swapped": game.swapped,
+            "attacked_steps": self.attacked_steps,
+            "decisions": self.decisions,
+            "flips": self.flips,
+            **game.results(),
+        }
+        values = {name: column.tolist() for name, column in columns.items()}
+        return [Round(**{name: column[r] for name, column in values.items()}) for r in range(game.rounds)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from marlrobust.states import SparseStates
+from marlrobust.errors import UserError
+from marlrobust.sparse import SparseStates
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -28,25 +32,67 @@ class Team:
     n_actions: int
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What a team's n living agents see, over all rounds that go on, ordered by round, then agent.
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """n living agents of a team about to act, over all rounds that go on, ordered by round, then agent.
 
-    compressed: their n states, overwritten by the game's next step: copy what must last;
-    mean_actions: (n, a) float32, the team's mean action of the last step, zeros at the first;
-    round: (n,) int64 in [0, R); agent: (n,) int64 in [0, size).
+    What goes through victims, attack and policy. states: (n, d) float32, dense or compressed; those of a game are
+    overwritten by its next step: copy what must last. mean_actions: (n, a) float32, the team's mean action of the
+    last step, zeros at the first. round: (n,) in [0, R), agent: (n,) in [0, size), step: (n,) from 0, all int64:
+    which agent's decision each row is.
     """
 
-    compressed: SparseStates
-    mean_actions: Floats
+    states: Tensor | SparseStates
+    mean_actions: Tensor
     round: Ints
     agent: Ints
+    step: Ints
+
+    @classmethod
+    def of(cls, states: Tensor, mean_actions: Tensor | None = None) -> Decisions:
+        """Decisions of n agents of one round, from states (n, d) float32 alone; mean actions are (n, 0) if not given.
+
+        Raises UserError for states of another type or shape.
+        """
+        if not isinstance(states, Tensor) or states.dtype != torch.float32 or states.dim() != 2:
+            found = f"{states.dtype}, {tuple(states.shape)}" if isinstance(states, Tensor) else type(states).__name__
+            raise UserError(f"states are a float32 tensor of shape (n, d), not {found}: try states.float()")
+        n = len(states)
+        zeros = np.zeros(n, np.int64)
+        return cls(states, states.new_zeros(n, 0) if mean_actions is None else mean_actions, zeros, np.arange(n), zeros)
+
+    def __len__(self) -> int:
+        return len(self.round)
 
     @property
-    def states(self) -> Floats:
-        """The same states as an array of its own, (n, d) float32."""
-        states: Floats = self.compressed.dense().numpy()
-        return states
+    def dense(self) -> Tensor:
+        """The states as a tensor (n, d) float32; of compressed ones a copy."""
+        return self.states.dense() if isinstance(self.states, SparseStates) else self.states
+
+    def take(self, rows: Tensor | slice) -> Decisions:
+        """Some of the rows, (m,) int64 or bool or a slice; their states are dense."""
+        if isinstance(rows, slice):
+            at: Ints | slice = rows
+            states = self.dense[rows]
+        else:
+            at = rows.cpu().numpy()
+            if isinstance(self.states, SparseStates):
+                chosen = torch.from_numpy(np.flatnonzero(at)) if rows.dtype == torch.bool else rows.cpu()
+                states = self.states.dense(chosen)
+            else:
+                states = self.states[rows.to(self.states.device)]
+        means = self.mean_actions[rows if isinstance(rows, slice) else rows.to(self.mean_actions.device)]
+        return Decisions(states, means, self.round[at], self.agent[at], self.step[at])
+
+    def showing(self, states: Tensor | SparseStates) -> Decisions:
+        """The same agents, shown other states (n, d)."""
+        return replace(self, states=states)
+
+    def to(self, device: torch.device | str) -> Decisions:
+        """The same with its tensors on `device`."""
+        if torch.device(device) == self.mean_actions.device:
+            return self
+        return replace(self, states=self.states.to(device), mean_actions=self.mean_actions.to(device))
 
 
 class Outcome(NamedTuple):
@@ -69,13 +115,14 @@ class Game(Protocol):
     extinct: Bools  # (R,) rounds ended because a team died out, not by the step limit
     steps: Ints  # (R,) steps played
     alive: Ints  # (R, 2) living agents of each team
+    swapped: Bools  # (R,) whether team 0 plays the other side
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
         """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether team 0 changes sides."""
         ...
 
-    def observe(self, team: int) -> Observation:
-        """The living agents' view, of rounds that go on."""
+    def observe(self, team: int) -> Decisions:
+        """The living agents of rounds that go on, about to act."""
         ...
 
     def positions(self, team: int) -> Ints:
@@ -84,4 +131,8 @@ class Game(Protocol):
 
     def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
         """Play one action (n,) for every agent just observed, of both teams."""
+        ...
+
+    def results(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """What the game measures of each round beside its reward: column of a row (`rows.Round`) to (R,) values."""
         ...

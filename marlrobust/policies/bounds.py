@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from marlrobust.policies.networks import MeanFieldNetwork
+from marlrobust.policies.mean_field import MeanFieldNetwork
 
 UNIT = 2.0**-24  # of float32's rounding
 CHUNK = 32  # states bounded together

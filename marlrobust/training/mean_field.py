@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from marlrobust.attacks.attack import Threat
 from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.threat import Threat
 from marlrobust.defenses.action_loss import action_loss
-from marlrobust.policies.networks import MeanFieldPolicy
+from marlrobust.games.game import Decisions
+from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.training.replay import Batch
 
 
@@ -79,7 +80,8 @@ class MeanFieldLearner:
         moved, flipped = 0.0, float("nan")
         if phase.mu > 0:
             attack = PGD(threat=Threat(norm="l_inf", epsilon=phase.epsilon), steps=self.attack_steps)
-            action = action_loss(self.policy, logits, batch.states.dense(), batch.mean_actions, attack, rng)
+            decisions = Decisions.of(batch.states.dense(), batch.mean_actions)
+            action = action_loss(self.policy, logits, decisions, attack, rng)
             loss = loss + phase.mu * action.loss.mean()
             moved, flipped = action.loss.mean().item(), action.flipped
         self._step(self.actor_optimizer, loss, phase.learning_rate)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Floats, Ints
-from marlrobust.states import SparseStates
+from marlrobust.sparse import SparseStates
 
 
 class Batch(NamedTuple):
@@ -59,7 +60,9 @@ class Replay:
     def __init__(self, capacity: int, state_size: int, n_actions: int, *, width: int = 160) -> None:
         """width: non-zeros kept a state, to begin with; it grows with the states that come."""
         if state_size > np.iinfo(np.uint16).max:
-            raise ValueError(f"states of {state_size} numbers: the replay's columns are 16 bits")
+            raise UserError(
+                f"states of {state_size} numbers are too long to learn from: the replay's columns are 16 bits"
+            )
         self.capacity, self.state_size = capacity, state_size
         self.slots = np.zeros((capacity, width), np.uint16)
         self.slot_values = np.zeros((capacity, width), np.float32)
@@ -78,10 +81,13 @@ class Replay:
         return self.size
 
     def add_states(self, states: SparseStates, mean_actions: Floats) -> Ints:
-        """Store n states and what their actor saw; returns their positions (n,)."""
+        """Store n states and what their actor saw; returns their positions (n,). UserError where there are too many."""
         n = len(states)
         if n > self.capacity:
-            raise ValueError(f"a replay of {self.capacity} cannot hold the {n} states of one step")
+            raise UserError(
+                f"a replay of {self.capacity} cannot hold the {n} states of one step: give a larger replay_size, or "
+                "fewer parallel_rounds"
+            )
         at = (self.head + np.arange(n)) % self.capacity
         most = int(torch.diff(states.offsets).max()) if n else 0
         if most > self.slots.shape[1]:

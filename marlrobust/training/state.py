@@ -1,71 +1,85 @@
-"""All that a training needs to go on as if it had never stopped, in one safetensors file."""
+"""All that a training needs to go on as if it had never stopped: named tensors and numbers in one safetensors file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from marlrobust.config import TrainSettings
 from marlrobust.errors import UserError
 from marlrobust.files import write_atomically
-
-if TYPE_CHECKING:
-    from marlrobust.training.trainer import Trainer
 
 STATE = "state.safetensors"
 
 
-def shared_start(folder: Path, settings: TrainSettings, mean_field: bool) -> Path:
-    """Where the rounds before M_norm are stored that all methods of these settings share."""
-    shared = json.dumps([settings.normal_phase(), mean_field], sort_keys=True)
-    return folder / f".start-{hashlib.sha256(shared.encode()).hexdigest()[:12]}"
+def save_state(folder: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """Write the state into `folder`, atomically, with a SHA-256 over all of it.
+
+    numbers: JSON-able. Raises UserError where the file cannot be written.
+    """
+    stored = {k: v.contiguous() for k, v in tensors.items()}
+    text = json.dumps(numbers)
+    about = {"numbers": text, "sha256": _digest(stored, text)}
+    with storing(folder / STATE):
+        write_atomically(folder / STATE, lambda temporary: save_file(stored, temporary, about))
 
 
-def save_state(folder: Path, trainer: Trainer) -> None:
-    """Write the trainer's state into `folder`, atomically."""
-    tensors: dict[str, Tensor] = {}
-    for name, role in trainer.roles.items():
-        parts = {
-            "learner": role.learner.state(),
-            "replay": role.replay.state(),
-            "past": role.past.state_dict(),
-        }
-        tensors |= {f"{name}/{part}/{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
-    numbers = {
-        "iteration": trainer.iteration,
-        "seconds": trainer.seconds,
-        "owed": {name: role.owed for name, role in trainer.roles.items()},
-    }
-    write_atomically(folder / STATE, lambda temporary: save_file(tensors, temporary, {"numbers": json.dumps(numbers)}))
+def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and numbers as they were stored in `folder`; None where there is no state.
 
-
-def load_state(folder: Path, trainer: Trainer) -> bool:
-    """Bring the trainer to the state stored in `folder`; False where there is none, UserError where it is damaged."""
+    Raises UserError where they are not what was stored.
+    """
     path = folder / STATE
     if not path.is_file():
-        return False
+        return None
     try:
         with safe_open(path, framework="pt") as file:
-            numbers = json.loads(file.metadata()["numbers"])
+            about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        for name, role in trainer.roles.items():
-            parts: dict[str, Callable[[dict[str, Tensor]], object]] = {
-                "learner": role.learner.restore,
-                "replay": role.replay.restore,
-                "past": role.past.load_state_dict,
-            }
-            for part, restore in parts.items():
-                start = f"{name}/{part}/"
-                restore({k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)})
-            role.owed = numbers["owed"][name]
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it to train from the start") from None
-    trainer.iteration, trainer.seconds = numbers["iteration"], numbers["seconds"]
-    return True
+        text = about["numbers"]
+        if about["sha256"] != _digest(tensors, text):
+            raise ValueError("its checksum does not fit its content")
+        return tensors, json.loads(text)
+    except (SafetensorError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """What to say of a state that cannot be gone on from."""
+    reason = " ".join(str(error).split())
+    return UserError(f"{path} is damaged ({reason[:200]}): remove it to train from the start")
+
+
+def below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `start`, by the rest of their names."""
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turns a failure to write `path`, such as a full disk, into a UserError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(
+            f"cannot write {path}: {reason}; what was stored before is whole: make room and run the same command "
+            "with --resume"
+        ) from None
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of names, types, shapes and contents, and of the text beside them."""
+    total = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,141 @@
+"""A threat: how far an attack may go. What it delivers obeys it to the last bit of float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, PlainValidator
+from torch import Tensor
+
+from marlrobust.attacks.fast.rounding import add_inwards
+from marlrobust.attacks.norms import NORMS, Ball
+from marlrobust.errors import UserError
+from marlrobust.parameters import Parameters
+
+
+def _bools(features: Any) -> tuple[bool, ...] | None:
+    """As a tuple, which can be compared and hashed."""
+    if features is None:
+        return None
+    mask = torch.as_tensor(features)
+    if mask.dtype != torch.bool or mask.dim() != 1:
+        raise ValueError("give one bool for each feature of a state, not indices")
+    return tuple(mask.tolist())
+
+
+Features = Sequence[bool] | npt.NDArray[np.bool_] | Tensor | None
+
+
+@dataclass(frozen=True)
+class Threat(Parameters):
+    """How far a state may be moved: the ball B(s), the valid range, the features that may change.
+
+    epsilon: the ball's radius in state units. low, high: valid range of a feature; None does not clip, the
+    default, since states are not all in [0, 1]. features: (d,) bool, True where the state may be perturbed;
+    None is all of it. Raises UserError for a value out of range.
+
+    Numbers are rounded to float32 inwards (the radius and `high` down, `low` up), so that what is delivered
+    obeys the number that was asked for as well as its float32.
+    """
+
+    norm: Annotated[Literal["l_inf", "l_2"], Field(description="Norm of the ball.")] = "l_inf"
+    epsilon: Annotated[float, Field(ge=0, description="Radius of the ball, in state units.")] = 0.075
+    low: Annotated[float | None, Field(description="Least valid value of a feature; none does not clip.")] = None
+    high: Annotated[float | None, Field(description="Largest valid value of a feature; none does not clip.")] = None
+    features: Annotated[Features, PlainValidator(_bools), Field(description="Which features may change.")] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise UserError(f"the valid range is empty: low {self.low}, high {self.high}")
+
+    @property
+    def radius(self) -> float:
+        """The largest float32 that is not above epsilon."""
+        return _float32(self.epsilon, -math.inf)
+
+    @cached_property
+    def ball(self) -> Ball:
+        """The perturbations of at most this radius, in this norm."""
+        return NORMS[self.norm](self.radius)
+
+    def mask(self, size: int, device: torch.device | str = "cpu") -> Tensor | None:
+        """(d,) bool, True where a feature may be perturbed; None where all may.
+
+        Raises UserError where the mask is not of this size.
+        """
+        if self.features is None:
+            return None
+        if len(self._mask) != size:
+            raise UserError(f"the threat has a mask of {len(self._mask)} features, the states have {size}")
+        return self._mask.to(device)
+
+    @cached_property
+    def _mask(self) -> Tensor:
+        return torch.as_tensor(self.features)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The steepest ascent (n, d) of length 1 in the threat's norm, over the features that may change."""
+        mask = self.mask(gradient.shape[1], gradient.device)
+        return self.ball.direction(gradient if mask is None else gradient * mask)
+
+    def uniform(self, states: Tensor, rng: torch.Generator) -> Tensor:
+        """Perturbations (n, d) of `states` (n, d), uniform in the ball over the features that may change."""
+        n, d = states.shape
+        mask = self.mask(d)
+        free = torch.ones(d, dtype=torch.bool) if mask is None else mask
+        return self.project(self.ball.uniform(n, free, rng).to(states.device), states)
+
+    def project(self, delta: Tensor, states: Tensor) -> Tensor:
+        """The nearest perturbation (n, d) to `delta` that is inside the ball, the range and the mask."""
+        mask = self.mask(states.shape[1], states.device)
+        if mask is not None:
+            delta = torch.where(mask, delta, 0.0)
+        delta = self.ball.project(delta)
+        if self.low is not None or self.high is not None:
+            moved = add_inwards(states, delta)
+            clipped = self._clip(moved, states)
+            delta = torch.where(clipped == moved, delta, clipped - states)
+        return delta
+
+    def deliver(self, states: Tensor, delta: Tensor) -> Tensor:
+        """The perturbed states (n, d) float32 for a perturbation that need not be inside the threat.
+
+        Exact where it counts: |delivered - states| <= epsilon in float32 and in float64 (l_2: its float64
+        norm), no feature leaves the valid range that was inside it, and a feature that may not change, or
+        has no perturbation, keeps its bits.
+        """
+        return self._clip(add_inwards(states, self.project(delta, states)), states)
+
+    def _clip(self, moved: Tensor, states: Tensor) -> Tensor:
+        """`moved` inside the valid range; a feature that was outside it may come nearer, not go farther."""
+        if self.low is not None:
+            moved = torch.maximum(moved, states.clamp_max(_float32(self.low, math.inf)))
+        if self.high is not None:
+            moved = torch.minimum(moved, states.clamp_min(_float32(self.high, -math.inf)))
+        return moved
+
+    def parameters(self) -> dict[str, Any]:
+        """The threat as JSON-able values; the mask as the indices of the features that may change."""
+        features = None if self.features is None else self._mask.nonzero().flatten().tolist()
+        return {
+            "norm": self.norm,
+            "epsilon": self.epsilon,
+            "low": self.low,
+            "high": self.high,
+            "features": features,
+        }
+
+
+def _float32(x: float, towards: float) -> float:
+    """The nearest float32 to x that is not beyond it, seen from `towards`."""
+    y = np.float32(x)
+    beyond = float(y) > x if towards < x else float(y) < x
+    return float(np.nextafter(y, np.float32(towards))) if beyond else float(y)

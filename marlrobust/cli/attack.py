@@ -1,0 +1,66 @@
+"""`marlrobust attack`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marlrobust import config as configuration
+from marlrobust.cli.command import (
+    Command,
+    command_line,
+    config_option,
+    game_options,
+    given,
+    options,
+    out_option,
+    runs_option,
+    say,
+)
+from marlrobust.evaluation.settings import SweepSettings
+from marlrobust.progress import duration
+
+OUT = "Folder to write.  [default: one of its own under results/]"
+
+
+@click.command("attack", cls=Command)
+@options(SweepSettings, policies="--policy", attacks="--attack", epsilons="--eps", agents="--agents")
+@options(SweepSettings, victims="--victims", budget="--budget", norm="--norm", features="--features")
+@options(SweepSettings, scenario="--scenario", opponent="--opponent", rounds="--rounds")
+@game_options
+@options(SweepSettings, greedy="--greedy/--sample", seed="--seed", workers="--workers", device="--device")
+@config_option
+@runs_option
+@out_option(OUT)
+def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> None:
+    """Attack trained policies with growing numbers of victims, and write tables, figures and a report.
+
+    \b
+    marlrobust attack                                         # every policy under runs/
+    marlrobust attack --eps 0.075 --agents 0,8,16,32,48,64
+    marlrobust attack --policy romfac --attack pgd:steps=50,restarts=3 --attack fgsm --attack random
+    marlrobust attack --agents 0,8 --victims random --victims critical --victims worst
+    marlrobust attack --attack timed --budget 40
+
+    An interrupted evaluation goes on where it stopped when the same command is run again. Another command gets
+    another folder; 'marlrobust list results' shows them.
+    """
+    from marlrobust.evaluation.run import evaluate
+    from marlrobust.policies.library import Library
+
+    layer = configuration.load(config) if config else {}
+    settings = configuration.resolve(SweepSettings, {"workers": os.cpu_count() or 1}, layer, given(flags))
+    began = time.monotonic()
+    done = evaluate(settings, Library(runs), out, command=command_line(), say=say)
+
+    from marlrobust.cli.reporting import print_report
+
+    print_report(done)
+    click.echo(
+        f"{len(done.rows)} rounds: {done.played} cells played, {done.kept} kept from before, "
+        f"in {duration(time.monotonic() - began)}"
+    )

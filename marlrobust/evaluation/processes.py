@@ -1,0 +1,152 @@
+"""Cells side by side in processes; the rows are the same whatever their number.
+
+Each worker has a pipe of its own: nothing is shared that a killed one could leave locked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+
+from marlrobust.errors import UserError
+from marlrobust.evaluation.plan import Cell
+from marlrobust.evaluation.play import play
+from marlrobust.evaluation.rollout import Observer
+from marlrobust.games.game import Game
+from marlrobust.rows import Facts, Round
+
+OnRows = Callable[[Cell, Facts, list[Round]], None]
+OnTick = Callable[[Cell, float], None]
+
+
+class Ticks(Observer):
+    """Tells how many rounds have been played, parts of rounds included, a few times per second."""
+
+    EVERY = 0.2
+
+    def __init__(self, max_steps: int, tell: Callable[[float], object]) -> None:
+        """max_steps: of a round; tell: given the rounds played since it was called last."""
+        self.max_steps, self.tell = max_steps, tell
+        self.before, self.untold, self.last = 0.0, 0.0, 0.0
+
+    def stepped(self, game: Game) -> None:
+        """See `Observer.stepped`."""
+        played = float(np.where(game.active, game.steps / self.max_steps, 1.0).sum())
+        self.untold += played - self.before
+        over = not game.active.any()
+        self.before = 0.0 if over else played  # another batch of rounds begins with none
+        if over or time.monotonic() - self.last > self.EVERY:
+            self.last = time.monotonic()
+            self.tell(self.untold)
+            self.untold = 0.0
+
+
+def play_all(cells: Sequence[Cell], workers: int, on_rows: OnRows, on_tick: OnTick) -> None:
+    """Play `cells` in up to `workers` processes; `on_rows` gets each cell's rows as soon as they are there.
+
+    on_tick: told of a cell, and of how many of its rounds were played. Whatever ends this, no worker stays.
+    """
+    workers = min(workers, len(cells))
+    if workers <= 1:
+        for cell in cells:
+            on_tick(cell, 0)
+            on_rows(cell, *play(cell, [Ticks(cell.game.max_steps, partial(on_tick, cell))]))
+        return
+    waiting = list(reversed(cells))
+    crew = [_Worker() for _ in range(workers)]
+    try:
+        busy = {}
+        for worker in crew:
+            busy[worker.pipe] = worker
+            _hand_over(worker, waiting.pop(), on_tick)
+        while busy:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]
+                kind, content = worker.receive()
+                if kind == "ticks":
+                    on_tick(worker.cell, content)
+                    continue
+                if kind == "failed":
+                    raise content
+                on_rows(worker.cell, *content)
+                if waiting:
+                    _hand_over(worker, waiting.pop(), on_tick)
+                else:
+                    del busy[worker.pipe]
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _hand_over(worker: _Worker, cell: Cell, on_tick: OnTick) -> None:
+    worker.cell = cell
+    worker.pipe.send(cell)
+    on_tick(cell, 0)
+
+
+class _Worker:
+    """A process that plays the cells that it is sent."""
+
+    cell: Cell
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy torch's and the engine's threads half
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def receive(self) -> tuple[str, Any]:
+        try:
+            message: tuple[str, Any] = self.pipe.recv()
+            return message
+        except (EOFError, OSError):
+            raise UserError(
+                "a worker process died, perhaps for want of memory; what was stored is whole: "
+                "run the same command again, with fewer --workers"
+            ) from None
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def _work(pipe: Connection) -> None:
+    """In a worker: play what comes; end with the parent, however that ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)  # the parent says when to end
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        while True:
+            cell = pipe.recv()
+            try:
+                ticks = Ticks(cell.game.max_steps, lambda rounds: pipe.send(("ticks", rounds)))
+                pipe.send(("rows", play(cell, [ticks])))
+            except UserError as error:
+                pipe.send(("failed", error))
+            except MemoryError:
+                pipe.send(("failed", UserError("there is not enough memory: use fewer --workers, or fewer --rounds")))
+            except (EOFError, OSError):
+                raise
+            except Exception:
+                pipe.send(("failed", RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
+    except (EOFError, OSError):
+        return  # the parent has closed the pipe
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

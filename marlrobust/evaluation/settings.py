@@ -1,0 +1,101 @@
+"""What an evaluation, and a certification, can be asked: each field's description is its help on the command line."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from marlrobust.config import Settings, resolve
+from marlrobust.games import SCENARIOS, Scenario
+
+
+class Named(Settings):
+    """Something from a registry: its name, and the parameters that differ from its defaults."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Played(Settings):
+    """What all that is played has in common: who, in which game, from which seed."""
+
+    policies: tuple[str, ...] = Field(
+        (), description="A policy's name, folder or file. May be repeated.  [default: all under --runs]"
+    )
+    scenario: str | None = Field(None, description="The game.  [default: every one that the policies are for]")
+    game: dict[str, Any] = Field(default_factory=dict)  # settings of the game, where they are not the usual ones
+    opponent: str | None = Field(
+        None, description="Whom the policies play. It is never attacked.  [default: the game's own, a2c]"
+    )
+    rounds: int = Field(50, ge=1, le=1_000_000, description="Rounds per cell.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
+
+    @field_validator("scenario")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None:
+            SCENARIOS.check(name)
+        return name
+
+    def game_of(self, scenario: str) -> Scenario:
+        """The game that is played in `scenario`; raises UserError for settings that it has not."""
+        return resolve(SCENARIOS[scenario], self.game)
+
+
+def radii(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The epsilons, each once; ValueError where one is no radius."""
+    if not values or any(not 0 <= v < math.inf for v in values):
+        raise ValueError("epsilon is a radius: one or more finite numbers, zero or larger")
+    return tuple(dict.fromkeys(values))
+
+
+class SweepSettings(Played):
+    """The grid of an evaluation: policies x attacks x epsilons x victims x counts, each cell a batch of rounds."""
+
+    attacks: tuple[Named, ...] = Field(
+        (Named(name="pgd"),),
+        min_length=1,
+        description="NAME or NAME:steps=20,restarts=2. May be repeated.  [default: pgd]",
+    )
+    norm: Literal["l_inf", "l_2"] = Field("l_inf", description="How a perturbation is measured.")
+    epsilons: tuple[float, ...] = Field(
+        (0.075,),
+        description="Largest perturbation, in the units of a state's numbers: 0.075, 8/255, or several: 0.05,0.1.",
+    )
+    agents: tuple[int, ...] = Field(
+        (0, 8, 16, 32, 48, 64), min_length=1, description="How many agents are attacked: one count, or several."
+    )
+    victims: tuple[Named, ...] = Field(
+        (Named(name="random"),),
+        min_length=1,
+        description="How attacked agents are chosen: NAME or NAME:PARAMETER=VALUE. May be repeated.  [default: random]",
+    )
+    budget: int | None = Field(None, ge=1, description="Attacked steps per round, at most.  [default: no limit]")
+    features: Literal["all", "view", "features"] = Field("all", description="Which part of a state may be perturbed.")
+    greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.")
+    workers: int = Field(1, ge=1, le=1024, description="Processes side by side.  [default: one per core]")
+    device: str = Field("cpu", description="cpu or cuda.")
+
+    _epsilons = field_validator("epsilons")(radii)
+
+    @field_validator("agents")
+    @classmethod
+    def _agents(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= v <= 1_000_000 for v in values):
+            raise ValueError("a count of attacked agents is a whole number from 0 to 1000000")
+        return tuple(sorted(set(values)))
+
+
+class CertifySettings(Played):
+    """Decisions of policies that nobody attacks, of which is asked how many an attack could have turned."""
+
+    attack: Named = Field(Named(name="auto"), description="The attack that tries to turn decisions.  [default: auto]")
+    epsilons: tuple[float, ...] = Field((0.001, 0.01, 0.03, 0.075), description="l_inf radii.")
+    rounds: int = Field(20, ge=1, le=1_000_000, description="Rounds that are played.")
+    decisions: int = Field(
+        320, ge=1, le=1_000_000, description="Decisions that are looked at, drawn from all that the team makes."
+    )
+
+    _epsilons = field_validator("epsilons")(radii)

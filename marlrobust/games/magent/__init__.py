@@ -1,0 +1,1 @@
+"""MAgent2's games, a file each, on one batched engine."""

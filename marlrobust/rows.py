@@ -1,0 +1,329 @@
+"""What an evaluation leaves behind: the schema of a row, of a decision, and of the evaluation's own record.
+
+Everything that reads results reads this, and nothing else: no torch, no game. `dictionary` is the data dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marlrobust.config import reasons
+from marlrobust.errors import UserError
+from marlrobust.files import Damaged, read_sealed, write_sealed
+
+SCHEMA: Literal[2] = 2
+"""Version of everything below: what another version wrote is not read."""
+
+RECORD = "run.json"
+"""The file of an evaluation's record, in its folder."""
+
+NOT_ATTACKED = "none"
+"""Stands for an attack where there is none."""
+
+NAME = re.compile(r"[\w+.,=-]{1,200}", re.ASCII)
+"""What a cell may be called: a name, never a path."""
+
+
+def slug(text: str) -> str:
+    """`text` as a part of a file's name."""
+    return re.sub(r"[^\w+.,=-]+", "-", text, flags=re.ASCII)[:150]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that each round of a game may have.
+
+    column: in a row; mean: in a table; short: what its interval's columns begin with; file: its figure's name; title:
+    its axis; most: the largest value that is possible, or the column that holds it; digits: to show of it.
+    The least possible value is 0 where there is a largest one.
+    """
+
+    column: str
+    mean: str
+    short: str
+    file: str
+    title: str
+    most: float | str | None = None
+    digits: int = 2
+
+    @property
+    def share(self) -> bool:
+        """Whether a round either has it or not."""
+        return self.most == 1.0
+
+
+REWARD = Metric("reward", "reward_mean", "reward", "figure4", "Average total reward", digits=1)
+WIN = Metric("win", "win_rate", "win", "win_rate", "Win rate", most=1.0)
+KILLS = Metric("kills", "kills_mean", "kills", "kills", "Average kills", most="opponents")
+METRICS = (REWARD, WIN, KILLS)
+"""All that reports show, in their order; a game's own columns are empty in a game that has not got them."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """unit, and what the column says."""
+
+    unit: str
+    meaning: str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Facts(_Part):
+    """What all rows of a cell share."""
+
+    scenario: Annotated[str, Column("name", "the game")]
+    policy: Annotated[str, Column("name", "the policy under test, as tables show it")]
+    method: Annotated[str, Column("name", "how that policy was trained")]
+    opponent: Annotated[str, Column("name", "whom it plays; never attacked")]
+    attack: Annotated[str, Column("name", "the attack; 'none' in clean rounds")]
+    epsilon: Annotated[float, Column("state units", "radius of the ball in which a state may be moved")]
+    attacked_agents: Annotated[int, Column("agents", "agents of the team that are attacked")]
+    victims: Annotated[str, Column("name", "how the attacked agents are chosen")]
+    budget: Annotated[int, Column("steps", "attacked steps per round, at most; 0 is no limit")]
+    seed: Annotated[int, Column("number", "the evaluation's seed: a round repeats from it and the round's number")]
+    cell: Annotated[str, Column("digest", "identity of what was run: rows of one cell differ in their round alone")]
+    norm: Annotated[str, Column("name", "norm of the radius")]
+    features: Annotated[str, Column("name", "part of the state that may be moved: all, view or features")]
+    greedy: Annotated[bool, Column("yes or no", "whether agents take their likeliest action instead of sampling")]
+    attack_parameters: Annotated[str, Column("JSON", "every parameter of the attack, defaults included")]
+    victims_parameters: Annotated[str, Column("JSON", "every parameter of the choice of victims")]
+    victims_found: Annotated[str, Column("JSON", "the agents that a search chose, for either side; else empty")]
+    search_rounds: Annotated[int, Column("rounds", "rounds that were played, beside these, to search for victims")]
+    game: Annotated[str, Column("JSON", "every setting of the game")]
+    team_size: Annotated[int, Column("agents", "agents under test at the start of a round")]
+    opponents: Annotated[int, Column("agents", "opponents at the start of a round")]
+    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file")]
+    opponent_hash: Annotated[str, Column("SHA-256", "of the opponent's file")]
+    opponent_method: Annotated[str, Column("name", "how the opponent was trained")]
+    train_seed: Annotated[int, Column("number", "seed of the policy's training")]
+    train_rounds: Annotated[int, Column("rounds", "length of the policy's training")]
+    probe_states: Annotated[int, Column("states", "attacked states that were looked at for the probes below")]
+    probe_noise: Annotated[float | None, Column("share of probe_states", "two forward passes differ")]
+    probe_probabilities: Annotated[
+        float | None, Column("share of probe_states", "the outputs are probabilities where logits are expected")
+    ]
+    probe_zero_gradients: Annotated[
+        float | None, Column("share of probe_states", "the gradient of the cross-entropy is zero, or below 1e-10")
+    ]
+    probe_loss_rises: Annotated[
+        float | None, Column("share of probe_states", "the attack ends with a higher loss than it found")
+    ]
+    instructions: Annotated[str, Column("name", "the processor's instructions that computed this")]
+    versions: Annotated[str, Column("JSON", "of the packages that computed this, and a digest of our own source")]
+
+
+class Round(_Part):
+    """What came of one round, seen from the team under test; None where the game has no such thing."""
+
+    round: Annotated[int, Column("number", "the round's own, from 0; rounds of one seed and number are pairs")]
+    win: Annotated[bool | None, Column("yes or no", "more agents than the opponent were left at the end")] = None
+    draw: Annotated[bool | None, Column("yes or no", "as many were left; a draw is no win")] = None
+    kills: Annotated[int | None, Column("agents", "opponents that died")] = None
+    losses: Annotated[int | None, Column("agents", "agents of the team that died")] = None
+    reward: Annotated[float, Column("reward", "summed over the team and the round")]
+    steps: Annotated[int, Column("steps", "length of the round")]
+    cut: Annotated[bool, Column("yes or no", "ended by the step limit, not by the game")]
+    swapped: Annotated[bool, Column("yes or no", "the team played the other side")]
+    attacked_steps: Annotated[int, Column("steps", "steps in which the state of at least one agent was moved")]
+    decisions: Annotated[int, Column("decisions", "decisions of attacked agents")]
+    flips: Annotated[
+        int, Column("decisions", "of those, how many had another likeliest action than without the attack")
+    ]
+
+
+LEADING = (
+    *("scenario", "policy", "method", "opponent", "attack", "epsilon", "attacked_agents", "round", "seed"),
+    *("win", "draw", "kills", "losses", "reward", "steps", "decisions", "flips"),
+)
+"""The columns that a reader looks for, first."""
+
+
+class DecisionFacts(_Part):
+    """What all rows of one policy and epsilon share in a certification."""
+
+    scenario: Annotated[str, Column("name", "the game")]
+    policy: Annotated[str, Column("name", "the policy, as tables show it")]
+    method: Annotated[str, Column("name", "how it was trained")]
+    opponent: Annotated[str, Column("name", "whom it plays")]
+    epsilon: Annotated[float, Column("state units", "l_inf radius")]
+    attack: Annotated[str, Column("name", "the attack that tries to turn the decision")]
+    attack_parameters: Annotated[str, Column("JSON", "every parameter of the attack")]
+    rounds: Annotated[int, Column("rounds", "rounds from which the decisions were drawn")]
+    seed: Annotated[int, Column("number", "of those rounds and of the draw")]
+    cell: Annotated[str, Column("digest", "identity of what was run")]
+    game: Annotated[str, Column("JSON", "every setting of the game")]
+    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file")]
+    opponent_hash: Annotated[str, Column("SHA-256", "of the opponent's file")]
+    instructions: Annotated[str, Column("name", "the processor's instructions that computed this")]
+    versions: Annotated[str, Column("JSON", "of the packages that computed this, and a digest of our own source")]
+
+
+class Decision(_Part):
+    """What was found of one decision."""
+
+    decision: Annotated[int, Column("number", "the decision's own, from 0")]
+    flipped: Annotated[bool, Column("yes or no", "the attack changed the likeliest action")]
+    certified: Annotated[bool, Column("yes or no", "proven: no state within epsilon changes the likeliest action")]
+    by_intervals: Annotated[bool, Column("yes or no", "proven by intervals alone")]
+    margin: Annotated[float, Column("logits", "lower bound of the likeliest action's lead over every other")]
+
+
+class PolicyFacts(_Part):
+    """A policy that took part, as the report lists it."""
+
+    scenario: str
+    name: str
+    role: str
+    method: str
+    rounds: int
+    planned_rounds: int
+    seed: int
+    hash: str
+
+
+class Whole(_Part):
+    """A count that was asked for above the team's size. It means the whole team, whose rows stand there once."""
+
+    scenario: str
+    asked: int
+    team_size: int
+
+
+class Record(_Part):
+    """What an evaluation is: written before its first round."""
+
+    schema_version: Literal[2] = SCHEMA
+    id: str  # digest of all its cells: the same evaluation, the same id
+    created: str  # ISO 8601, local time, to the minute
+    command: str
+    settings: dict[str, Any]
+    cells: dict[str, int]  # name to number of rounds
+    wholes: tuple[Whole, ...] = ()
+    policies: tuple[PolicyFacts, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        write_sealed(folder / RECORD, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """The record in `folder`; raises UserError where there is none that can be used."""
+        path = folder / RECORD
+        try:
+            content = read_sealed(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{folder} holds no evaluation ({RECORD} is not there): see 'marlrobust list results', "
+                "or make one with 'marlrobust attack'"
+            ) from None
+        except Damaged as error:
+            raise UserError(f"{path} is damaged ({error}): run 'marlrobust attack' with --out {folder} again") from None
+        if content.get("schema_version") != SCHEMA:
+            raise UserError(f"{folder} was written by another version of marlrobust: evaluate again")
+        try:
+            record = cls.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{path} is no record of an evaluation: {reasons(error)}") from None
+        if odd := [name for name in record.cells if not NAME.fullmatch(name)]:
+            raise UserError(f"{path} names a cell {odd[0]!r}: that is no name, and nothing of it is read")
+        return record
+
+
+Shared = Facts | DecisionFacts
+Item = Round | Decision
+
+
+def pack(facts: Shared, items: Sequence[Item]) -> dict[str, Any]:
+    """A cell as JSON-able values: what its rows share, and a column of values for the rest."""
+    columns = {name: [getattr(item, name) for item in items] for name in type(items[0]).model_fields}
+    return {"schema_version": SCHEMA, "facts": facts.model_dump(mode="json"), "items": columns}
+
+
+def unpack(content: dict[str, Any], facts: type[Shared], item: type[Item]) -> pd.DataFrame:
+    """The rows of a cell that `pack` made of these two; raises ValueError where it holds something else."""
+    if content.get("schema_version") != SCHEMA:
+        raise ValueError("another version of marlrobust wrote it")
+    shared = facts.model_validate(content.get("facts"))
+    columns = content.get("items")
+    if not isinstance(columns, dict) or not all(isinstance(column, list) for column in columns.values()):
+        raise ValueError("it has no rows")
+    items = [item.model_validate(dict(zip(columns, line, strict=True))) for line in zip(*columns.values(), strict=True)]
+    try:
+        return frame(shared, items)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def frame(facts: Shared, items: Sequence[Item]) -> pd.DataFrame:
+    """One row an item, every column of the schema."""
+    columns: dict[str, Any] = {name: [value] * len(items) for name, value in facts}
+    for name in type(items[0]).model_fields if items else ():
+        columns[name] = [getattr(item, name) for item in items]
+    return typed(pd.DataFrame(columns))
+
+
+def typed(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the schema's types and in its order: empty cells stay empty, whole numbers whole."""
+    known = {**_types(DecisionFacts), **_types(Decision), **_types(Facts), **_types(Round)}
+    rows = rows.astype({name: known[name] for name in rows.columns if name in known})
+    return rows[[*(c for c in LEADING if c in rows.columns), *(c for c in rows.columns if c not in LEADING)]]
+
+
+def _types(part: type[_Part]) -> dict[str, str]:
+    """Column to pandas' type; columns that may be empty have one that says so."""
+    found = {}
+    for name, field in part.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        empty = type(None) in kinds
+        found[name] = {
+            bool: "boolean" if empty else "bool",
+            int: "Int64" if empty else "int64",
+            float: "float64",
+            str: "str",
+        }[kinds[0]]
+    return found
+
+
+def dictionary(*parts: type[_Part]) -> pd.DataFrame:
+    """The data dictionary of `parts` (Facts and Round, if none is given): column, unit, meaning."""
+    lines = []
+    for part in parts or (Facts, Round):
+        for name, field in part.model_fields.items():
+            column = next(mark for mark in field.metadata if isinstance(mark, Column))
+            lines.append({"column": name, "unit": column.unit, "meaning": column.meaning})
+    order = {name: i for i, name in enumerate(LEADING)}
+    lines.sort(key=lambda line: order.get(line["column"], len(order)))
+    return pd.DataFrame(lines)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Rows that stand in one file, CSV or parquet; raises UserError where the file holds none."""
+    try:
+        rows = (
+            pd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else pd.read_csv(path, keep_default_na=False, na_values=[""])
+        )
+        if missing := [name for name in [*Facts.model_fields, *Round.model_fields] if name not in rows.columns]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        return typed(rows)
+    except (OSError, ValueError, TypeError, ArithmeticError) as error:
+        raise UserError(f"cannot read rows from {path}: {' '.join(str(error).split())}") from None
+
+
+def flip_rate(rows: pd.DataFrame) -> float:
+    """Share of all attacked decisions in `rows` whose likeliest action changed; NaN where none was attacked."""
+    decisions = int(rows["decisions"].sum())
+    return float(rows["flips"].sum()) / decisions if decisions else float(np.nan)

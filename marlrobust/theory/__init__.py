@@ -1,0 +1,1 @@
+"""State-adversarial stochastic games that are small enough to be solved: what the theorems say, computed."""

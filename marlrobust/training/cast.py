@@ -1,0 +1,122 @@
+"""Who learns and who plays: what a training loop is given, and need not know more about."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from marlrobust.games.game import Bools, Decisions, Game, Ints
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.training.mean_field import MeanFieldLearner, Phase
+from marlrobust.training.replay import Replay
+from marlrobust.training.settings import LearningSettings
+from marlrobust.training.state import below
+
+
+@dataclass
+class Student:
+    """One policy that learns: its learner, its replay, the transitions that it owes to learning, and `past`, its
+    policy as it was at M_norm."""
+
+    learner: MeanFieldLearner
+    replay: Replay
+    past: MeanFieldPolicy
+    owed: float = 0.0
+
+    @classmethod
+    def of(cls, policy: MeanFieldPolicy, settings: LearningSettings) -> Student:
+        """One that begins with `policy`, and has seen nothing."""
+        s = settings
+        policy = policy.to(s.device)
+        learner = MeanFieldLearner(
+            policy, gamma=s.gamma, tau=s.tau, gradient_norm=s.gradient_norm, attack_steps=s.attack_steps
+        )
+        return cls(
+            learner,
+            Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions),
+            copy.deepcopy(policy),
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it but `owed`, to be stored; `restore` takes it back."""
+        parts = {"learner": self.learner.state(), "replay": self.replay.state(), "past": self.past.state_dict()}
+        return {f"{part}/{k}": v for part, of in parts.items() for k, v in of.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.learner.restore(below("learner/", state))
+        self.replay.restore(below("replay/", state))
+        self.past.load_state_dict(below("past/", state))
+
+
+class Acted(NamedTuple):
+    """actions: (n,) what the agents did; taught: (n,) what the student learns that they did."""
+
+    actions: Ints
+    taught: Ints
+
+
+class Player(Protocol):
+    """Plays one team in one batch of rounds.
+
+    teaches: who learns from what the team lives through, or nobody; sign: of its rewards, as that student gets them.
+    """
+
+    @property
+    def teaches(self) -> Student | None: ...
+
+    @property
+    def sign(self) -> float: ...
+
+    def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
+        """What the n agents do. noise: the stream that both teams draw from, team 0 first."""
+        ...
+
+
+class Matchup(NamedTuple):
+    """One batch of rounds. players: of team 0 and team 1; swapped: (R,) rounds in which the teams change sides;
+    phase: of the updates; replay_ratio: transitions learned from per transition played; reaches_norm: whether M_norm
+    is reached with it."""
+
+    players: tuple[Player, Player]
+    swapped: Bools
+    phase: Phase
+    replay_ratio: float
+    reaches_norm: bool = False
+
+
+class Cast(Protocol):
+    """All who take part in a training.
+
+    students: by the role of their policies; method, against, critic: as the policies' cards say; total_rounds: of the
+    whole training, whole batches; start: name of what other trainings have in common with this one up to M_norm, or "".
+    """
+
+    @property
+    def settings(self) -> LearningSettings: ...
+
+    game: Game
+    students: dict[str, Student]
+    method: str
+    against: str
+    critic: bool
+    total_rounds: int
+    start: str
+
+    def matchup(self, iteration: int) -> Matchup:
+        """The batch of rounds number `iteration`, from 0."""
+        ...
+
+
+def whole_batches(rounds: int, size: int) -> int:
+    """The least number of rounds, at least `rounds`, that batches of `size` make."""
+    return -(-rounds // size) * size
+
+
+def falling(first: float, last: float, m: int, rounds: int) -> float:
+    """A weight at round m of `rounds`: it falls geometrically from `first` to `last` over half of them."""
+    fallen = min(2 * m / rounds, 1)
+    return float(first ** (1 - fallen) * last**fallen)

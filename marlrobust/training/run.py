@@ -1,0 +1,95 @@
+"""A training as the command line asks for it: who takes part, where it is stored, whether it begins or goes on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marlrobust.attacks.learned import adversary_name
+from marlrobust.config import dump, load, resolve
+from marlrobust.devices import checked_device
+from marlrobust.errors import UserError
+from marlrobust.files import write_bytes
+from marlrobust.policies.library import RUNS, Library, training_name
+from marlrobust.training.adversary import AgainstTeam
+from marlrobust.training.cast import Cast
+from marlrobust.training.log import LOG, Say, to_stderr
+from marlrobust.training.self_play import SelfPlay
+from marlrobust.training.settings import AdversarySettings, TrainSettings
+from marlrobust.training.state import STATE, storing
+from marlrobust.training.trainer import Trainer
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to run. done: it was trained to its end before; again: the command that goes on with
+    it; name: what it trains, in two words."""
+
+    trainer: Trainer
+    folder: Path
+    name: str
+    again: str
+    done: bool
+
+
+def prepare(
+    settings: TrainSettings | AdversarySettings,
+    *,
+    runs: Path,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Say = to_stderr,
+) -> Training:
+    """Make the trainer of `settings`, brought to where an earlier run of it stopped, and store its settings.
+
+    runs: folder of trained policies, and of this one unless `out` names its folder; resume: go on with what is stored
+    there; overwrite: remove that, and begin anew. Raises UserError where a training is stored and neither was asked
+    for, or one of other settings.
+    """
+    checked_device(settings.device)
+    name, cast = _cast(settings, Library(runs))
+    folder = out or runs / settings.scenario / training_name(name, settings.seed)
+    stored = folder / CONFIG
+    where = [] if runs == RUNS else ["--runs", str(runs)]
+    again = shlex.join(["marlrobust", "train", "--config", str(stored), *where, "--out", str(folder), "--resume"])
+    if stored.exists() and not overwrite:
+        if not resume:
+            raise UserError(f"{folder} holds a training already: give --resume to go on, or --overwrite to start anew")
+        if not _is_of(load(stored), settings):
+            raise UserError(f"{folder} was trained with other settings: resume it with '{again}'")
+    torch.set_num_threads(1)  # a process per training is the better use of cores
+    trainer = Trainer(cast, folder, say)
+    if overwrite:
+        policies = (f"{role}{suffix}" for role in cast.students for suffix in (".safetensors", ".json"))
+        for file in (STATE, LOG, *policies):
+            (folder / file).unlink(missing_ok=True)
+    done = resume and trainer.stored_rounds() >= trainer.total_rounds
+    if not done:
+        with storing(stored):
+            write_bytes(stored, dump(settings).encode())
+        trainer.resume()
+    return Training(trainer, folder, f"{name} {settings.scenario}", again, done)
+
+
+def _is_of(stored: dict[str, Any], settings: TrainSettings | AdversarySettings) -> bool:
+    """Whether what a training stored are these settings."""
+    try:
+        return resolve(type(settings), stored) == settings
+    except UserError:  # of another kind of training, or another version
+        return False
+
+
+def _cast(settings: TrainSettings | AdversarySettings, library: Library) -> tuple[str, Cast]:
+    """What the training is called, and who takes part in it."""
+    if isinstance(settings, TrainSettings):
+        return settings.method, SelfPlay(settings)
+    victim = library.policy(settings.against, settings.scenario)
+    opponent = library.opponent(settings.opponent, settings.scenario)
+    return adversary_name(victim.path.parent.name), AgainstTeam(settings, victim, opponent)

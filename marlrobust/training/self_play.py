@@ -1,0 +1,104 @@
+"""Self-play: every team is played by a policy that learns, after M_norm partly against the policies of M_norm."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from marlrobust.defenses.methods import METHODS
+from marlrobust.games.game import Decisions, Game
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.policy import sample_actions
+from marlrobust.streams import stream
+from marlrobust.training.cast import Acted, Matchup, Student, falling, whole_batches
+from marlrobust.training.mean_field import Phase
+from marlrobust.training.settings import TrainSettings
+
+
+class SelfPlay:
+    """A cast (see `Cast`): one student per role, which teams of one role share."""
+
+    against, critic = "", True
+
+    def __init__(self, settings: TrainSettings) -> None:
+        s = self.settings = settings
+        self.method, self._method = s.method, METHODS[s.method]
+        self.game: Game = s.game.make(s.parallel_rounds)
+        self.students = self._new_students()
+        rounds = s.normal_rounds + s.loops * s.loop_rounds if self._method.loops else s.opponent_rounds
+        self.total_rounds = whole_batches(rounds, s.parallel_rounds)
+        shared = json.dumps([s.normal_phase(), self._method.mean_field], sort_keys=True)
+        self.start = f".start-{hashlib.sha256(shared.encode()).hexdigest()[:12]}" if self._method.loops else ""
+
+    def _new_students(self) -> dict[str, Student]:
+        """A student per role, with random weights."""
+        s = self.settings
+        students: dict[str, Student] = {}
+        for i, team in enumerate(self.game.teams):
+            if team.role in students:
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
+                policy = MeanFieldPolicy(
+                    team.state_size,
+                    team.n_actions,
+                    hidden=s.hidden,
+                    embedding=s.embedding,
+                    mean_field=self._method.mean_field,
+                )
+            students[team.role] = Student.of(policy, s)
+        return students
+
+    def matchup(self, iteration: int) -> Matchup:
+        """See `Cast.matchup`. Rounds against the past are the first of a batch; every other one of them swaps sides,
+        where the teams can."""
+        s, size = self.settings, self.game.rounds
+        m = iteration * size
+        normal = m < s.normal_rounds
+        past = 0 if normal else round(s.past_share * size)
+        own, other = (self.students[team.role] for team in self.game.teams)
+        # a student of its own whose team only its past plays is taught by nobody
+        teaches = None if other is not own and past == size else other
+        r = np.arange(size)
+        return Matchup(
+            players=(Learning(own, own), Learning(other, teaches, past)),
+            swapped=(own is other) & (r % 2 == 1) & (r < past),
+            phase=self.phase(m),
+            replay_ratio=s.replay_ratio if normal else s.robust_replay_ratio,
+            reaches_norm=m < s.normal_rounds <= m + size,
+        )
+
+    def phase(self, m: int) -> Phase:
+        """The schedules' values at round m."""
+        s = self.settings
+        shape = s.model_dump(include={"normal_rounds", "loop_rounds", "loops", "ramp"})
+        normal = m < s.normal_rounds
+        return Phase(
+            mu=s.mu_max * self._method.mu(m, **shape),
+            epsilon=s.epsilon * self._method.epsilon(m, **shape),
+            entropy=falling(s.first_entropy, s.entropy, m, s.normal_rounds) if normal else s.robust_entropy,
+            learning_rate=s.learning_rate if normal else s.robust_learning_rate,
+        )
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A player (see `Player`) that acts as a student's policy does, in the first `past_rounds` rounds as its past."""
+
+    student: Student
+    teaches: Student | None
+    past_rounds: int = 0
+    sign: float = 1.0
+
+    def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
+        """See `Player.act`."""
+        uniforms = torch.from_numpy(noise.random(len(decisions), dtype=np.float32))
+        logits = self.student.learner.policy.logits(decisions)
+        if n := int(np.searchsorted(decisions.round, self.past_rounds)):
+            logits[:n] = self.student.past.logits(decisions)[:n]
+        actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
+        return Acted(actions, actions)

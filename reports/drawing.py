@@ -1,0 +1,187 @@
+"""What all figures share: colours, a grid of panels, curves, one legend, files.
+
+Figures are plain `Figure` objects: neither pyplot's state nor matplotlib's settings outlive a call.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from marlrobust.files import write_bytes
+from marlrobust.reports.labels import method_order
+from marlrobust.rows import Metric
+
+Style = tuple[str, str]
+"""Colour and marker."""
+
+# Okabe and Ito's colours, told apart with every common colour blindness; the marker says it again.
+STYLES: dict[str, Style] = {
+    "mfac": ("#D55E00", "o"),
+    "sa-mfac": ("#E69F00", "s"),
+    "sa-mfac3": ("#CC79A7", "D"),
+    "romfac1": ("#56B4E9", "^"),
+    "romfac": ("#0072B2", "v"),
+    "a2c": ("#7F7F7F", "X"),
+}
+OTHERS = [("#009E73", "P"), ("#999933", "h"), ("#AA4499", "<"), ("#882255", ">"), ("#44AA99", "p")]
+
+# Tol's bright colours, none of which is a method's.
+ATTACKS = [
+    *[("#4477AA", "o"), ("#EE6677", "s"), ("#228833", "^"), ("#CCBB44", "D")],
+    *[("#AA3377", "v"), ("#66CCEE", "P"), ("#999999", "X"), ("#B5651D", "h")],
+]
+
+WIDE = 3
+"""Panels beside each other, at most."""
+
+MOST = 12
+"""Panels of a figure, at most."""
+
+DENSE = 25
+"""Points of a curve above which its intervals are a band, and its points have no markers."""
+
+LIGHT = {"ink": "#1f2430", "faint": "#5c6370", "grid": "#e4e7ec", "face": "#ffffff", "shade": "#f2f4f7"}
+DARK = {"ink": "#e6e8ec", "faint": "#a3a9b5", "grid": "#343a45", "face": "#1b1f27", "shade": "#232833"}
+
+DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2.5)), "alpha": 0.85}
+"""The paper's curves."""
+
+
+def method_style(methods: Sequence[str]) -> dict[str, Style]:
+    """Style of each method: fixed for the known ones, the others take turns by name."""
+    others = [method for method in method_order(methods) if method not in STYLES]
+    turns = {method: OTHERS[index % len(OTHERS)] for index, method in enumerate(others)}
+    return {method: STYLES.get(method) or turns[method] for method in method_order(methods)}
+
+
+def grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure, and a panel for each part of each page. Pages are below each other, unless each has one part.
+
+    Of more than `MOST` parts the first of each page are drawn, and the figure says so.
+    """
+    each = max(MOST // len(pages), 1)
+    total = sum(map(len, pages))
+    pages = [page[:each] for page in pages[:MOST]]
+    shared = any(len(page) > 1 for page in pages)
+    if not shared:
+        pages = [[part for page in pages for part in page]]
+    most = max(map(len, pages))
+    wide = -(-most // -(-most // WIDE))
+    rows = [(p, page[i : i + wide]) for p, page in enumerate(pages) for i in range(0, len(page), wide)]
+    figure = Figure(figsize=(10.0 if wide < 3 else 4.4 * wide, 0.9 + 3.5 * len(rows)))
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    first: dict[int, Axes] = {}
+    panels = []
+    cells = figure.add_gridspec(len(rows), wide)
+    for row, (page, parts) in enumerate(rows):
+        for column, part in enumerate(parts):
+            panel = figure.add_subplot(cells[row, column], sharey=first.get(page))
+            if shared:
+                first.setdefault(page, panel)
+            panels.append((panel, part))
+    if len(panels) < total:
+        figure.suptitle(f"{len(panels)} of {total} panels; the numbers of all are in table.csv", fontsize=10)
+    return figure, panels
+
+
+def dress(panel: Axes, title: str, subtitle: str, x: str, y: str) -> None:
+    """Titles and axes."""
+    panel.set_title(title, loc="left", fontweight="bold")
+    panel.set_title(subtitle, loc="right", fontsize=10, color=LIGHT["faint"])
+    panel.set(xlabel=x, ylabel=y)
+    panel.grid(axis="x", visible=False)
+    sns.despine(ax=panel, left=True)
+
+
+def curves(panel: Axes, part: pd.DataFrame, x: str, metric: Metric, styles: Mapping[str, Style]) -> None:
+    """A line for each `curve` of `part`; the intervals a little beside each other, so that none hides another."""
+    names = list(part["curve"].unique())
+    step = (float(part[x].max()) or 1.0) / 90
+    for index, name in enumerate(names):
+        own = part[part["curve"] == name].sort_values(x)
+        dense = len(own) > DENSE
+        at = own[x] + (0 if dense else step * (index - (len(names) - 1) / 2))
+        colour, marker = styles[name]
+        low, high = own[f"{metric.short}_low"], own[f"{metric.short}_high"]
+        if dense:
+            panel.fill_between(at, low, high, color=colour, alpha=0.14, linewidth=0, zorder=1)
+        else:
+            panel.vlines(at, low, high, color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+        if (own["trainings"] > 1).any():
+            band = own[f"{metric.short}_train_low"], own[f"{metric.short}_train_high"]
+            panel.fill_between(at, *band, color=colour, alpha=0.14, linewidth=0, zorder=1)
+        look: dict[str, Any] = {"color": colour, "marker": "" if dense else marker, "markersize": 6.5, "linewidth": 2}
+        panel.plot(at, own[metric.mean], label=name, zorder=3, markeredgecolor=LIGHT["face"], **look)
+    if metric.share:
+        panel.set_ylim(-0.04, 1.04)
+
+
+def legend(figure: Figure, styles: Mapping[str, Style], *, dashed: bool, banded: bool) -> None:
+    """One legend for all panels, below them."""
+    keys: list[Artist] = [
+        Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
+        for name, (colour, marker) in styles.items()
+    ]
+    if dashed:
+        keys.append(Line2D([], [], color=LIGHT["faint"], label="paper, same colour", **DASHED))
+    if banded:
+        keys.append(Patch(color=LIGHT["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
+    room = int(figure.get_figwidth() * 11)  # letters in a line, marks and gaps included
+    columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
+    columns = -(-len(keys) // -(-len(keys) // columns))  # lines of about one length
+    figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def settings() -> Any:
+    """Seaborn's white grid in our colours, in the font that comes with matplotlib: alike on every machine."""
+    ink, face = LIGHT["ink"], LIGHT["face"]
+    settings: Any = dict(sns.axes_style("whitegrid"))
+    settings |= {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
+    settings |= {key: face for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
+    settings |= {"axes.edgecolor": LIGHT["faint"], "grid.color": LIGHT["grid"]}
+    settings |= {"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "font.size": 10.5}
+    return settings | {"axes.titlesize": 12.5, "axes.labelsize": 10.5, "axes.titlepad": 10}
+
+
+def svg(figure: Figure) -> bytes:
+    """The same figure gives the same bytes: no date, no random names. Letters are drawn as paths."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "marlrobust", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def darkened(drawn: bytes) -> bytes:
+    """A figure's SVG for a dark page: the same but for the colours of ink and paper."""
+    for name, colour in LIGHT.items():
+        drawn = drawn.replace(colour.encode(), DARK[name].encode())
+    return drawn
+
+
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """The figure as PNG; 160 dots per inch make it 1600 wide."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem`.png and `stem`.svg, each whole or not at all; return their paths."""
+    return (
+        write_bytes(stem.parent / f"{stem.name}.png", png(figure)),
+        write_bytes(stem.parent / f"{stem.name}.svg", svg(figure)),
+    )

@@ -1,0 +1,73 @@
+"""Everything one reads after an evaluation, written into a folder from its rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from marlrobust.files import write_bytes
+from marlrobust.reports import drawing, html_report
+from marlrobust.reports.bracket import stored_bracket
+from marlrobust.reports.figures import pictures
+from marlrobust.reports.tables import Tables
+from marlrobust.rows import METRICS, Record, dictionary
+
+NOT_ALWAYS = {
+    *("trainings.csv", "strength.csv"),
+    *(f"{name}.{kind}" for name in (*(m.file for m in METRICS), "attacks", "epsilon") for kind in ("png", "svg")),
+}
+"""Files that a report has or has not, by its rows."""
+
+
+def write_report(
+    tables: Tables,
+    folder: Path,
+    record: Record,
+    wrote: Callable[[int, int], object] = lambda files, total: None,
+) -> dict[str, Path]:
+    """Write rows.csv, columns.csv (what its columns mean), table.csv, figures (.png and .svg) and report.html.
+
+    With several attacks also strength.csv, one column per attack, and the figure `attacks`; with several training runs
+    of a method trainings.csv, `tables.over_trainings`; with several epsilons the figure `epsilon`. What an earlier
+    report left in `folder`, and this one has not, is removed.
+
+    tables: of one evaluation's rows; record: of the same. A bracket that `bracket.write_bracket` left in `folder`
+    is shown on the page.
+    wrote: called after each step with the number of files written, and of all to be written. Each file is whole or
+    not written. Returns file name -> path. Raises UserError for a bracket that cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = pictures(tables)
+    frames = _frames(tables)
+    total = len(frames) + 2 * len(drawn) + 1
+    written = []
+    for name, frame in frames.items():
+        written.append(write_bytes(folder / name, frame.to_csv(index=False).encode()))
+    wrote(len(written), total)
+    shown = []
+    for picture in drawn:
+        svg = drawing.svg(picture.figure)
+        shown.append((picture, svg))
+        written.append(write_bytes(folder / f"{picture.file}.svg", svg))
+        written.append(write_bytes(folder / f"{picture.file}.png", drawing.png(picture.figure)))
+        wrote(len(written), total)
+    bracket, note = stored_bracket(folder)
+    page = html_report.render(tables, record, shown, bracket, [note] if note else [])
+    written.append(write_bytes(folder / "report.html", page.encode()))
+    found = {path.name: path for path in written}
+    for name in NOT_ALWAYS - set(found):
+        (folder / name).unlink(missing_ok=True)
+    wrote(total, total)
+    return found
+
+
+def _frames(tables: Tables) -> dict[str, pd.DataFrame]:
+    """File name to what stands in it."""
+    frames = {"rows.csv": tables.rows, "columns.csv": dictionary(), "table.csv": tables.lines}
+    if tables.strength is not None:
+        frames["strength.csv"] = tables.strength
+    if (tables.trained["trainings"] > 1).any():
+        frames["trainings.csv"] = tables.trained
+    return frames
