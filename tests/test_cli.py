@@ -304,7 +304,7 @@ def test_reproduce_trains_attacks_and_reports(tmp_path: Path) -> None:
     settings = tmp_path / "tiny.yaml"
     sweep = {"game": {"map_size": 16, "max_steps": 6}, "agents": [0, 3], "attacks": [{"name": "fgsm"}]}
     # with one loop alone, romfac1 would be romfac, weight by weight
-    settings.write_text(yaml.safe_dump({"train": {**TINY, "loops": 2, "loop_rounds": 4}, "sweep": sweep}))
+    settings.write_text(yaml.safe_dump({"train": {**TINY, "loops": 2}, "sweep": sweep}))
     flags = ["--scenario", "battle", "--rounds", 2, "--config", settings, "--runs", tmp_path / "runs"]
     arguments = ["reproduce", *flags, "--out", tmp_path / "out", "--workers", 2]
     assert call(*arguments, "--train").exit_code == 0
