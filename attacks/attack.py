@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import InstanceOf
 from torch import Tensor
 
+from marlrobust.attacks.arrays import Plain
 from marlrobust.attacks.threat import Threat
 from marlrobust.games.game import Decisions
 from marlrobust.parameters import Parameters
@@ -18,12 +22,15 @@ from marlrobust.policies.policy import Policy
 
 __all__ = ["Attack", "Threat"]
 
+Numbers = npt.NDArray[np.floating[Any]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(Parameters, ABC):
     """Perturbs states inside a threat. A subclass is a frozen dataclass whose fields are its parameters.
 
-    Raises UserError for a parameter that does not fit its annotation.
+    A new attack writes `move`; everybody calls `perturb`. Raises UserError for a parameter that does not fit its
+    annotation.
     """
 
     summary: ClassVar[str] = ""
@@ -38,18 +45,50 @@ class Attack(Parameters, ABC):
         """
         return self
 
+    @overload
+    def perturb(
+        self, policy: Any, states: Decisions | Tensor, rng: torch.Generator | int = 0, **how: Any
+    ) -> Tensor: ...
+
+    @overload
+    def perturb(self, policy: Any, states: Numbers, rng: torch.Generator | int = 0, **how: Any) -> Numbers: ...
+
+    def perturb(
+        self, policy: Any, states: Decisions | Tensor | Numbers, rng: torch.Generator | int = 0, **how: Any
+    ) -> Tensor | Numbers:
+        """Perturbed states, inside the threat.
+
+        states: `Decisions` of n agents, which give (n, d) float32; or plain observations (n, *shape), a tensor or a
+        numpy array of any float type, which give the same kind, type and shape. The budget then holds for each of
+        the n observations as a whole, in its own float type. policy: a `Policy`; for plain observations anything
+        that `as_policy` takes. rng: the only source of randomness, or a seed for one. how: what this attack alone
+        takes (`reference` of a gradient attack).
+        Raises UserError for observations that are no floats, and for a policy that remembers without saying so.
+        """
+        move: Callable[..., Tensor] = self.move
+        if isinstance(states, Decisions):
+            return move(policy, states, _generator(rng, states.mean_actions.device), **how)
+        plain = Plain.of(states)
+        moved: Tensor | Numbers = plain.moved(
+            self.threat, policy, lambda *seen: move(*seen, _generator(rng, plain.device), **how)
+        )
+        return moved
+
     @abstractmethod
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
         """Perturbed states (n, d) float32 for n `decisions`, inside the threat; n may be 0.
 
-        rng: the only source of randomness. Changes neither its arguments, nor the policy's mode, gradients or
-        parameters.
+        Changes neither its arguments, nor the policy's mode, gradients or parameters.
         """
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter, defaults included, as JSON-able values: what a row needs to repeat the attack."""
         own = {f.name: _told(getattr(self, f.name)) for f in fields(self) if f.name != "threat"}
         return {"threat": self.threat.parameters(), **own}
+
+
+def _generator(rng: torch.Generator | int, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(rng) if isinstance(rng, int) else rng
 
 
 def _told(value: Any) -> Any:

@@ -45,8 +45,8 @@ class Auto(Attack):
     )
 
     @torch.no_grad()
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`."""
         search = _Search(policy, decisions.showing(decisions.dense))
         for kind in FLIPPING:
             search.offer(kind(threat=self.threat), ~search.flipped, rng)
@@ -79,7 +79,7 @@ class _Search:
         if not len(rows):
             return
         clean = self.decisions.take(rows)
-        tried = attack.perturb(self.policy, clean, rng)
+        tried = attack.move(self.policy, clean, rng)
         logits = self._logits(clean.showing(tried))
         risen = margin(logits, self.actions[rows]) - self.margins[rows]
         self.raised[rows] = torch.maximum(self.raised[rows], risen)

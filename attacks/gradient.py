@@ -77,10 +77,10 @@ class GradientAttack(Attack):
     def _step_size(self) -> float:
         return 2.5 * self.threat.radius / self.steps if self.step_size is None else self.step_size
 
-    def perturb(
+    def move(
         self, policy: Policy, decisions: Decisions, rng: torch.Generator, *, reference: Tensor | None = None
     ) -> Tensor:
-        """See `Attack.perturb`. reference: (n, ...), in place of what the method `reference` would return."""
+        """See `Attack.move`. reference: (n, ...), in place of what the method `reference` would return."""
         with torch.inference_mode(False), torch.no_grad():
             decisions = _ordinary(decisions)
             starts = self._starts(rng)

@@ -27,8 +27,8 @@ class RandomNoise(Attack):
 
     kind: Annotated[Literal["uniform", "sign", "gaussian"], Field(description="Distribution of the noise.")] = "uniform"
 
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`; the policy is not asked."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`; the policy is not asked."""
         states, threat = decisions.dense, self.threat
         if self.kind == "uniform":
             return threat.deliver(states, threat.uniform(states, rng))

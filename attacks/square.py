@@ -33,8 +33,8 @@ class Square(Attack):
     share: Annotated[float, Field(gt=0, le=1, description="Share of the features in the first windows.")] = 0.8
 
     @torch.no_grad()
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`."""
         states, edge = decisions.dense, self.threat.ball.edge
         n, d = states.shape
         places = torch.arange(d, device=states.device)

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, PlainValidator
 from torch import Tensor
 
-from marlrobust.attacks.fast.rounding import add_inwards
+from marlrobust.attacks.fast.rounding import add_inwards, add_inwards_in_kind
 from marlrobust.attacks.norms import NORMS, Ball
 from marlrobust.errors import UserError
 from marlrobust.parameters import Parameters
@@ -114,12 +114,22 @@ class Threat(Parameters):
         """
         return self._clip(add_inwards(states, self.project(delta, states)), states)
 
+    def carry(self, states: Tensor, seen: Tensor, moved: Tensor) -> Tensor:
+        """`moved`, delivered for `seen` (both (n, d) float32), as a perturbation of `states` of any float type.
+
+        seen: what float32 makes of `states`. The same promise as `deliver`, in the type of `states`.
+        """
+        if states.dtype == torch.float32:
+            return moved if moved is not states else states.clone()
+        return self._clip(add_inwards_in_kind(states, moved.double() - seen.double()), states)
+
     def _clip(self, moved: Tensor, states: Tensor) -> Tensor:
         """`moved` inside the valid range; a feature that was outside it may come nearer, not go farther."""
+        inwards = _exact if states.dtype == torch.float64 else _float32
         if self.low is not None:
-            moved = torch.maximum(moved, states.clamp_max(_float32(self.low, math.inf)))
+            moved = torch.maximum(moved, states.clamp_max(inwards(self.low, math.inf)))
         if self.high is not None:
-            moved = torch.minimum(moved, states.clamp_min(_float32(self.high, -math.inf)))
+            moved = torch.minimum(moved, states.clamp_min(inwards(self.high, -math.inf)))
         return moved
 
     def parameters(self) -> dict[str, Any]:
@@ -132,6 +142,11 @@ class Threat(Parameters):
             "high": self.high,
             "features": features,
         }
+
+
+def _exact(x: float, towards: float) -> float:
+    """x, which a Python float holds as it is."""
+    return x
 
 
 def _float32(x: float, towards: float) -> float:

@@ -48,14 +48,14 @@ class Timed(Wrapper):
 
     beta: Annotated[float, Field(ge=0, le=1, description="Least difference of two actions' probabilities.")] = 0.5
 
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`."""
         decisions = decisions.showing(decisions.dense)
         with torch.no_grad():
             pi = F.softmax(policy.logits(decisions), 1)
         cares = pi.amax(1) - pi.amin(1) >= self.beta
         perturbed = decisions.dense.clone()
-        perturbed[cares] = self.attack().perturb(policy, decisions.take(cares), rng)
+        perturbed[cares] = self.attack().move(policy, decisions.take(cares), rng)
         return perturbed
 
 
@@ -94,7 +94,7 @@ class Transfer(Wrapper):
             )
         return replace(self, source=found[0])
 
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`; `policy` itself is not asked."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`; `policy` itself is not asked."""
         source = ready(self.source, "source", decisions.mean_actions.device)
-        return self.attack().perturb(source, decisions, rng)
+        return self.attack().move(source, decisions, rng)

@@ -58,7 +58,7 @@ class Watched(Attack):
 
     seen: list[Tensor]
 
-    def perturb(self, policy: object, decisions: Decisions, rng: torch.Generator) -> Tensor:
+    def move(self, policy: object, decisions: Decisions, rng: torch.Generator) -> Tensor:
         self.seen.append(decisions.dense.clone())
         return decisions.dense + self.threat.epsilon
 
@@ -159,8 +159,8 @@ def test_a_budget_ends_the_attack_of_each_round(
 class Wavering(Watched):
     """Acts every second time it is asked."""
 
-    def perturb(self, policy: object, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        moved = super().perturb(policy, decisions, rng)
+    def move(self, policy: object, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        moved = super().move(policy, decisions, rng)
         return moved if len(self.seen) % 2 else decisions.dense
 
 
@@ -195,7 +195,7 @@ def test_the_nearest_stand_in_front(game: MagentGame, policy: MeanFieldPolicy, o
             mask = super().choose(scene)
             own, foes = scene.game.positions(0), scene.game.positions(1)
             gap = np.abs(own[:, None, 0] - foes[scene.game.observe(1).round == 0][None, :, 0]).min(1)
-            seen = scene.decisions
+            (seen,) = scene.seen
             rows, chosen = seen.round == 0, mask[seen.round, seen.agent]
             assert gap[rows & chosen].max() <= gap[rows & ~chosen].min()
             assert own.shape == (6 * ROUNDS, 2)
@@ -220,7 +220,7 @@ def test_critical_victims_are_chosen_among_the_living_at_each_step(
     class Counted(CriticalVictims):
         def choose(self, scene: Any) -> Any:
             mask = super().choose(scene)
-            living = np.bincount(scene.decisions.round, minlength=4)
+            living = np.bincount(scene.seen[0].round, minlength=4)
             asked.extend(zip(living.tolist(), mask.sum(1).tolist(), strict=True))
             return mask
 

@@ -32,6 +32,14 @@ def _add_inwards_anywhere(states: Tensor, delta: Tensor) -> Tensor:
     return torch.where(delta.abs() > 0, moved, states)
 
 
+def add_inwards_in_kind(states: Tensor, delta: Tensor) -> Tensor:
+    """The same for `states` (n, d) of any float type and delta float64, in the type of `states`."""
+    moved = (states.double() + delta).to(states.dtype)
+    over = (moved.double() - states.double()).abs() > delta.abs()
+    moved = torch.where(over, torch.nextafter(moved, states), moved)
+    return torch.where(delta.abs() > 0, moved, states)
+
+
 @numba.njit(cache=True, nogil=True)
 def _add_inwards(states: Any, delta: Any, result: Any) -> None:
     """The same in one pass over (n * d,), quick where states are 0: there the sum is exact."""

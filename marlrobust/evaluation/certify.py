@@ -115,8 +115,8 @@ def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
 class _Idle(Attack):
     """Changes nothing."""
 
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`."""
         return decisions.dense
 
 

@@ -57,6 +57,11 @@ class MeanFieldPolicy(nn.Module):
         self.actor = MeanFieldNetwork(self.shape)
         self.critic = MeanFieldNetwork(self.shape)
 
+    @property
+    def mean_action_size(self) -> int:
+        """Of the mean actions that it is shown: a."""
+        return self.shape.n_actions
+
     def logits(self, decisions: Decisions) -> Tensor:
         """Logits (n, a) of the actor; see `Policy.logits`."""
         states = decisions.states

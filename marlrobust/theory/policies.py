@@ -46,8 +46,8 @@ class Shown(Attack):
 
     shown: Any
 
-    def perturb(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
-        """See `Attack.perturb`."""
+    def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:
+        """See `Attack.move`."""
         states, size = decisions.dense, self.shown.shape[1]
         false = self.shown[states[:, size:].argmax(1).numpy(), states[:, :size].argmax(1).numpy()]
         wanted = states.clone()

@@ -1,0 +1,5 @@
+"""Policies of others: whatever maps observations to logits becomes a `Policy`."""
+
+from marlrobust.policies.adapters.adapt import as_policy
+
+__all__ = ["as_policy"]

@@ -1,0 +1,91 @@
+"""One function that makes a policy of anything, and what it knows of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from marlrobust.errors import UserError
+from marlrobust.policies.adapters.each_agent import EachAgent
+from marlrobust.policies.adapters.recurrent import RecurrentPolicy
+from marlrobust.policies.adapters.states import Reads, StateCritic, StatePolicy, Takes
+from marlrobust.policies.policy import Policy
+from marlrobust.registry import imported
+
+Shape = tuple[int, ...] | None
+
+LIBRARIES = {
+    "stable_baselines3": "marlrobust.policies.adapters.sb3:adapted",
+    "torchrl": "marlrobust.policies.adapters.torchrl:adapted",
+    "tensordict": "marlrobust.policies.adapters.torchrl:adapted",
+    "onnxruntime": "marlrobust.policies.adapters.onnx:adapted",
+    "ray": "marlrobust.policies.adapters.rllib:adapted",
+}
+"""Package that a policy's class, or a base of it, comes from, to the function (thing, observation shape) -> Policy."""
+
+
+def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
+    """The policy that `thing` is, for observations of `observation_shape`; None where they are flat.
+
+    thing: one of
+
+    - an object with `logits(...)`: of `decisions`, of `states`, or of `states, mean_actions`, as its signature says;
+      with `q_values(...)` as well it has a critic;
+    - an object with `initial_memory(n)` and `step(...)`: see `marlrobust.policies.memory`;
+    - a model of Stable-Baselines3, TorchRL, RLlib or an ONNX session;
+    - a `torch.nn.Module`, or any callable, of `states`, or of `states, mean_actions`; a module without `forward` acts
+      by its part `actor`, as CleanRL's do;
+    - a list, one of these for each agent by its index; or a dict from an agent's index to one.
+
+    Its states are (n, *observation_shape), in the type and on the device of a module's weights. What it returns is
+    logits (n, a), a distribution with `logits`, a dict with "logits", or a tuple that starts with one of these.
+    Raises UserError for anything else.
+    """
+    if isinstance(thing, Mapping | Sequence) and not isinstance(thing, str):
+        return EachAgent.of(thing, lambda part: as_policy(part, observation_shape))
+    if hasattr(thing, "initial_memory") and hasattr(thing, "step"):
+        return RecurrentPolicy(thing.initial_memory, Reads(thing.step, observation_shape, _weights(thing), others=1))
+    if callable(getattr(thing, "logits", None)):
+        return _with_logits(thing, observation_shape)
+    for base in type(thing).__mro__:
+        if adapter := LIBRARIES.get(base.__module__.partition(".")[0]):
+            adapted: Policy = imported(adapter)(thing, observation_shape)
+            return adapted
+    function = _acting_part(thing)
+    if not callable(function):
+        raise UserError(
+            f"{type(thing).__name__} is no policy: give a torch module, a function from observations to logits, "
+            "or an object with logits(states)"
+        )
+    return StatePolicy(Reads(function, observation_shape, _weights(function)))
+
+
+def _with_logits(thing: Any, shape: Shape) -> Policy:
+    """A policy already, or an object whose methods take states."""
+    logits = Reads(thing.logits, shape, _weights(thing))
+    if logits.takes is Takes.DECISIONS:
+        policy: Policy = thing
+        return policy
+    if not callable(getattr(thing, "q_values", None)):
+        return StatePolicy(logits)
+    return StateCritic(logits, Reads(thing.q_values, shape, _weights(thing)))
+
+
+def _weights(thing: Any) -> nn.Module | None:
+    """The module whose weights say which type and device observations are to have."""
+    return thing if isinstance(thing, nn.Module) else None
+
+
+def _acting_part(thing: Any) -> Callable[..., Any] | None:
+    """What is called with observations; raises UserError for a module that does not say which part of it acts."""
+    if not isinstance(thing, nn.Module) or type(thing).forward is not nn.Module.forward:
+        return thing if callable(thing) else None
+    parts = dict(thing.named_children())
+    if "actor" not in parts or "network" in parts:
+        raise UserError(
+            f"{type(thing).__name__} has no forward: give the part of it that returns logits, "
+            "or a function from observations to logits"
+        )
+    return parts["actor"]

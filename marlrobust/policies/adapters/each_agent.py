@@ -1,0 +1,48 @@
+"""Several policies as one: each agent has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marlrobust.errors import UserError
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy
+
+
+@dataclass(frozen=True)
+class EachAgent:
+    """policies: by an agent's index; agents may share one. All have the same actions."""
+
+    policies: Mapping[int, Policy]
+
+    @classmethod
+    def of(cls, parts: Mapping[int, Any] | Sequence[Any], policy: Callable[[Any], Policy]) -> EachAgent:
+        """From things that `policy` makes policies of, each once."""
+        given = dict(parts) if isinstance(parts, Mapping) else dict(enumerate(parts))
+        if not given or not all(isinstance(agent, int) for agent in given):
+            raise UserError("policies for each agent are a list, or a dict from an agent's index to its policy")
+        made = {id(part): policy(part) for part in given.values()}
+        return cls({agent: made[id(part)] for agent, part in given.items()})
+
+    def logits(self, decisions: Decisions) -> Tensor:
+        """See `Policy.logits`; raises UserError for an agent without a policy."""
+        agents = decisions.agent
+        if odd := set(np.unique(agents).tolist()) - set(self.policies):
+            raise UserError(f"there are policies for {len(self.policies)} agents, and none for agent {min(odd)}")
+        shared: dict[int, list[int]] = {}
+        for agent, policy in self.policies.items():
+            shared.setdefault(id(policy), []).append(agent)
+        rows, parts = [], []
+        for own in shared.values():
+            at = torch.from_numpy(np.flatnonzero(np.isin(agents, own)))
+            if len(at) or not len(agents):
+                rows.append(at)
+                parts.append(self.policies[own[0]].logits(decisions.take(at)))
+        order = torch.cat(rows).argsort()
+        return torch.cat(parts)[order.to(parts[0].device)]

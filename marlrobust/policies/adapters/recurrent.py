@@ -1,0 +1,34 @@
+"""An object with memory as a policy that attacks can ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from marlrobust.games.game import Decisions
+from marlrobust.policies.adapters.states import Reads, logits_of
+from marlrobust.policies.memory import Memory
+
+
+@dataclass(frozen=True)
+class RecurrentPolicy:
+    """See `marlrobust.policies.memory.Recurrent`. function: from decisions and memory to an answer and the next."""
+
+    initial: Callable[[int], Memory]
+    function: Reads
+
+    def initial_memory(self, n: int) -> Memory:
+        """See `Recurrent.initial_memory`."""
+        return self.initial(n)
+
+    def step(self, decisions: Decisions, memory: Memory) -> tuple[Tensor, Memory]:
+        """See `Recurrent.step`."""
+        answer, following = self.function(decisions, memory)
+        return logits_of(answer), following
+
+    def logits(self, decisions: Decisions) -> Tensor:
+        """See `Policy.logits`; where the decisions carry no memory, a round's first step is meant."""
+        memory = getattr(decisions, "memory", None)
+        return self.step(decisions, self.initial(len(decisions)) if memory is None else memory)[0]

@@ -1,0 +1,77 @@
+"""Policies that remember: what they carry from one step to the next, and how one that hides it is found out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marlrobust.errors import UserError
+from marlrobust.games.game import Decisions
+from marlrobust.policies.policy import Policy
+
+Memory = Any
+"""What n agents remember: a tensor (n, ...), or a tuple of such."""
+
+
+class Recurrent(Protocol):
+    """A policy with memory. Its `logits` read `decisions.memory` and leave it alone."""
+
+    def logits(self, decisions: Decisions) -> Tensor:
+        """See `Policy.logits`."""
+        ...
+
+    def initial_memory(self, n: int) -> Memory:
+        """Of n agents at the start of a round."""
+        ...
+
+    def step(self, decisions: Decisions, memory: Memory) -> tuple[Tensor, Memory]:
+        """Logits (n, a), and what the n agents remember after they were shown `decisions`."""
+        ...
+
+
+NOISE = 1e-5
+"""How far, as a share of their size, two equal forward passes may differ by the order of their sums."""
+
+
+def refuse_hidden_memory(policy: Policy, decisions: Decisions) -> None:
+    """Raises UserError for a policy whose answer to n `decisions` hangs on what it was asked before.
+
+    It is asked twice with every global generator of random numbers at the same state, which is put back afterwards:
+    so a policy that is random on purpose answers twice the same, and one that remembers does not. A policy that
+    draws from a generator of its own says so by an attribute `random = True`. Nothing is asked of n = 0.
+    """
+    if getattr(policy, "random", False) or not len(decisions):
+        return
+    with torch.no_grad():
+        answers = []
+        for _ in range(2):
+            with _same_chance():
+                answers.append(policy.logits(decisions).detach().clone())
+    once, again = answers
+    if once.shape != again.shape or bool(((once - again).abs() > NOISE * (1 + once.abs())).any()):
+        raise UserError(
+            "the policy answers the same question twice differently: it remembers what it was asked, and an attack's "
+            "own questions would change it. Give it initial_memory(n) and step(decisions, memory); or, if it is random "
+            "on purpose, an attribute random = True"
+        )
+
+
+@contextmanager
+def _same_chance() -> Iterator[None]:
+    """All global generators at a fixed state, and afterwards where they were."""
+    numbers, plain = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            np.random.seed(0)  # noqa: NPY002
+            random.seed(0)
+            yield
+    finally:
+        np.random.set_state(numbers)  # noqa: NPY002
+        random.setstate(plain)
