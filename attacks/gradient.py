@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -14,12 +14,18 @@ from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.fast.network import Int8Network
-from marlrobust.attacks.oracle import Loss, gradient_by_states
+from marlrobust.attacks.oracle import Loss, Oracle, oracle, with_slope
 from marlrobust.games.game import Decisions
+from marlrobust.policies.adapters.states import StatePolicy
+from marlrobust.policies.layers import Stack
 from marlrobust.policies.policy import Policy
 
-CHUNK, INT8_CHUNK = 256, 2048
-"""States perturbed together: what a float32 step touches stays in the cache; integers have their own blocks."""
+CHUNK, INT8_CHUNK, CACHED = 256, 2048, 2**17
+"""States perturbed together, at least, in float32 and in integers, which have their own blocks; and the numbers of
+the widest layer that a float32 step is to touch at most, so that they stay in the cache."""
+
+SMALL, FEW = 2**14, 2**21
+"""Weights of a stack of layers, and those times states, below which float32 is quicker than making integers first."""
 
 StepRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From delta (n, d), the gradient (n, d) and the loss (n,) there to the next delta, not yet projected."""
@@ -28,6 +34,21 @@ Steps = Annotated[int, Field(ge=1, description="Gradient steps.")]
 StepSize = Annotated[float, Field(gt=0, description="In state units; none is 2.5 * epsilon / steps.")]
 Restarts = Annotated[int, Field(ge=1, description="Ascents from different starts, of which the best is kept.")]
 Start = Annotated[Literal["state", "uniform"], Field(description="Where the first ascent starts.")]
+
+
+class _Ways(NamedTuple):
+    """How one policy is asked for gradients; autograd always can."""
+
+    integers: Int8Network | None
+    stack: Stack | None
+    adapted: bool  # others keep the chunks that their stored results were computed in
+
+    def together(self, d: int) -> int:
+        """States of d numbers that are perturbed together."""
+        if self.integers is not None:
+            return INT8_CHUNK
+        widths = [d] if self.stack is None else [d, *map(len, self.stack.weights)]
+        return max(CHUNK, CACHED // max(1, *widths)) if self.adapted else CHUNK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +104,13 @@ class GradientAttack(Attack):
         """See `Attack.move`. reference: (n, ...), in place of what the method `reference` would return."""
         with torch.inference_mode(False), torch.no_grad():
             decisions = _ordinary(decisions)
-            starts = self._starts(rng)
-            network = self._int8_network(policy)
-            size = CHUNK if network is None else INT8_CHUNK
+            starts, ways = self._starts(rng), self._ways(policy, len(decisions))
+            size = ways.together(decisions.dense.shape[1])
             perturbed = torch.empty_like(decisions.dense)
             for first in range(0, len(decisions), size):
                 rows = slice(first, first + size)
                 given = None if reference is None else reference[rows]
-                perturbed[rows] = self._perturb(policy, network, decisions.take(rows), starts, given)
+                perturbed[rows] = self._perturb(policy, ways, decisions.take(rows), starts, given)
             return perturbed
 
     def _starts(self, rng: torch.Generator) -> list[torch.Generator | None]:
@@ -102,58 +122,63 @@ class GradientAttack(Attack):
         starts = [torch.Generator(rng.device).manual_seed(seed) for seed in seeds]
         return [None, *starts[1:]] if self.start == "state" else [*starts]
 
-    def _int8_network(self, policy: Policy) -> Int8Network | None:
-        """The policy's network in integers, if this attack's steps can be taken there: None if not."""
-        threat = self.threat
+    def _ways(self, policy: Policy, n: int) -> _Ways:
+        """How the policy is asked about n states: in integers, if its steps can be taken there and it pays."""
+        threat, stack = self.threat, Stack.of(policy)
+        adapted = isinstance(policy, StatePolicy)
         plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed
         if self.precision != "auto" or not plain or threat.low is not None or threat.high is not None:
-            return None
-        return Int8Network.of(policy, threat, self._step_size())
+            return _Ways(None, stack, adapted)
+        if stack is not None and (stack.size < SMALL or stack.size * n < FEW):
+            return _Ways(None, stack, adapted)
+        return _Ways(Int8Network.of(policy, threat, self._step_size()), stack, adapted)
 
     def _perturb(
         self,
         policy: Policy,
-        network: Int8Network | None,
+        ways: _Ways,
         decisions: Decisions,
         starts: list[torch.Generator | None],
         reference: Tensor | None,
     ) -> Tensor:
         """The best of one ascent from each of `starts`: perturbed states (n, d) of one chunk."""
         states = decisions.dense
-        batch = None if network is None else network.batch(states, decisions.mean_actions)
+        batch = None if ways.integers is None else ways.integers.batch(states, decisions.mean_actions)
         logits = policy.logits(decisions) if batch is None else batch.clean_logits
         compared = self.reference(policy, decisions, logits) if reference is None else reference
 
-        def loss(logits: Tensor) -> Tensor:
-            return self.loss(logits, compared)
+        loss = Loss(self.loss, compared)
+
+        def look(shown: Tensor) -> Tensor:
+            return loss(policy.logits(decisions.showing(shown)))
 
         best, best_loss = states, torch.full((len(states),), -torch.inf, device=states.device)
         for start in starts:
             if batch is None:
-                delta = self._ascend(policy, decisions, loss, start)
+                delta = self._ascend(oracle(policy, ways.stack, decisions, loss), look, states, start)
             else:
                 delta = batch.ascend(loss, self.steps, start)
             perturbed = self.threat.deliver(states, delta)
             if len(starts) == 1:
                 return perturbed
-            value = loss(policy.logits(decisions.showing(perturbed)))
-            best, best_loss = _better(best, best_loss, perturbed, value)
+            best, best_loss = _better(best, best_loss, perturbed, look(perturbed))
         return best
 
-    def _ascend(self, policy: Policy, decisions: Decisions, loss: Loss, start: torch.Generator | None) -> Tensor:
-        """The ascent loop: a perturbation (n, d)."""
-        states = decisions.dense
+    def _ascend(
+        self, ask: Oracle, look: Callable[[Tensor], Tensor], states: Tensor, start: torch.Generator | None
+    ) -> Tensor:
+        """The ascent loop: a perturbation (n, d) of `states`. look: the loss (n,) at states, without its gradient."""
         delta = torch.zeros_like(states) if start is None else self.threat.uniform(states, start)
         step = self.step_rule(states)
         best, highest = delta, torch.full((len(states),), -torch.inf, device=states.device)
         for _ in range(self.steps):
-            value, gradient = gradient_by_states(policy, decisions, states + delta, loss)
+            value, gradient = ask(states + delta)
             if self.keep_best:
                 best, highest = _better(best, highest, delta, value)
             delta = self.threat.project(step(delta, gradient, value), states)
         if not self.keep_best:
             return delta
-        return _better(best, highest, delta, loss(policy.logits(decisions.showing(states + delta))))[0]
+        return _better(best, highest, delta, look(states + delta))[0]
 
 
 def _ordinary(decisions: Decisions) -> Decisions:
@@ -176,12 +201,24 @@ def margin(logits: Tensor, actions: Tensor) -> Tensor:
     return logits.scatter(1, actions[:, None], -torch.inf).amax(1) - own[:, 0]
 
 
+def cross_entropy_slope(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """The cross-entropy (n,) of raw logits (n, a) to the actions (n,), and its gradient (n, a): pi less one-hot.
+
+    By the very function that autograd would call, so that no bit differs.
+    """
+    log_pi, own = F.log_softmax(logits, 1), actions[:, None]
+    by_log_pi = torch.zeros_like(log_pi).scatter_(1, own, -1.0)
+    gradient = torch.ops.aten._log_softmax_backward_data(by_log_pi, log_pi, 1, logits.dtype)
+    return -log_pi.gather(1, own)[:, 0], gradient
+
+
 @dataclass(frozen=True, kw_only=True)
 class PGD(GradientAttack):
     """Projected gradient descent on the cross-entropy to the clean action, as an ascent (eq. 11)."""
 
     summary: ClassVar[str] = "projected gradient ascent on the cross-entropy (Madry et al. 2018)"
 
+    @with_slope(cross_entropy_slope)
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """Cross-entropy of raw logits (n, a) to the clean actions (n,)."""
         return F.cross_entropy(logits, reference, reduction="none")

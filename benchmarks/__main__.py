@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import memory, pgd, rollout, strength, trained, training
+from benchmarks import memory, pgd, rollout, small, strength, trained, training
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     show("Robust training: processor time, one thread", training.measure())
     print(f"The policy below is {trained().parent.name}'s.\n")
     show("PGD: processor time, one thread, states of real battles", pgd.measure(*pgd.battle()))
+    show("PGD on small observations, networks of others: processor time, one thread", small.measure())
     show("Strength of attacks, the same states for all", strength.measure())
     print(f"{time.monotonic() - began:.0f} seconds in all.")
 

@@ -58,7 +58,7 @@ def _measure(policy: MeanFieldPolicy, decisions: Decisions, repeats: int) -> pd.
     forms = _forms(policy, decisions, labels)
     left, right = states + EPSILON, policy.actor.state.weight.detach()
     product: Callable[[], Tensor] = lambda: left @ right  # noqa: E731
-    seconds = _interleaved([product, *forms.values()], repeats)
+    seconds = interleaved([product, *forms.values()], repeats)
     rate = 2 * left.numel() * right.shape[1] / seconds[0] / 1e9
     work = _products(policy) * len(states) / 1e9
     rows = []
@@ -141,7 +141,7 @@ def _logits(policy: MeanFieldPolicy, decisions: Decisions) -> Tensor:
         return policy.logits(decisions)
 
 
-def _interleaved(runs: list[Callable[[], Tensor]], repeats: int) -> list[float]:
+def interleaved(runs: list[Callable[[], Tensor]], repeats: int) -> list[float]:
     """Best seconds of each, taken in turns so that a busy moment strikes all alike."""
     for run in runs:
         run()

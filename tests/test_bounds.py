@@ -12,6 +12,7 @@ from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD, Margin
 from marlrobust.games.game import Decisions
 from marlrobust.policies.bounds import _Box, _Layers, certify
+from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy, MeanFieldShape
 
 
@@ -27,6 +28,12 @@ def network(
         for parameter in made.parameters():
             parameter.mul_(scale)
     return made.requires_grad_(False)
+
+
+def two_hidden(net: MeanFieldNetwork) -> TwoHidden:
+    taken = TwoHidden.of(net)
+    assert taken is not None
+    return taken
 
 
 class Bare:
@@ -75,7 +82,7 @@ def test_no_point_of_a_certified_box_flips(seed: int, mean_field: bool) -> None:
 def test_the_bound_holds_and_crown_is_tighter() -> None:
     net, (states, mean_actions) = network(8, hidden=24), batch(40, 8)
     actions = net(states, mean_actions).argmax(1)
-    box = _Box(_Layers(net), states.double(), mean_actions.double(), 0.1)
+    box = _Box(_Layers(two_hidden(net)), states.double(), mean_actions.double(), 0.1)
     by_intervals = box.by_intervals(actions)
     by_crown = box.by_crown(actions)
     rng = torch.Generator().manual_seed(3)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from marlrobust.attacks.fast import kernels
-from marlrobust.attacks.fast.network import Grid, Int8Network, network_of
+from marlrobust.attacks.fast.network import Grid, Int8Network
 from marlrobust.attacks.gradient import PGD
 from marlrobust.attacks.threat import Threat
 from marlrobust.games.game import Decisions
+from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.mean_field import MeanFieldPolicy
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="the processor has no AVX2")
@@ -121,17 +122,18 @@ class Warm(MeanFieldPolicy):
 
 
 def test_only_our_own_untouched_network_is_taken_apart() -> None:
-    policy = make_policy()
-    assert network_of(policy) is policy.actor
-    assert network_of(Warm(50, 6)) is None
-    assert network_of(nn.Linear(3, 3)) is None
-    assert network_of(make_policy().double()) is None
+    taken = TwoHidden.of(policy := make_policy())
+    assert taken is not None
+    assert taken.forward is policy.actor
+    assert TwoHidden.of(Warm(50, 6)) is None
+    assert TwoHidden.of(nn.Linear(3, 3)) is None
+    assert TwoHidden.of(make_policy().double()) is None
     hooked = make_policy()
     hooked.actor.out.register_forward_hook(lambda module, inputs, output: output * 2)
-    assert network_of(hooked) is None
+    assert TwoHidden.of(hooked) is None
     changed = make_policy()
     changed.actor.out = nn.Sequential(changed.actor.out, nn.LogSoftmax(dim=1))  # type: ignore[assignment]
-    assert network_of(changed) is None
+    assert TwoHidden.of(changed) is None
 
 
 @needs_kernels
@@ -149,7 +151,7 @@ def test_only_our_own_untouched_network_is_taken_apart() -> None:
 )
 def test_where_integers_are_taken(threat: Any, parameters: Any, taken: bool) -> None:
     attack = PGD(threat=Threat(**threat), **parameters)
-    assert (attack._int8_network(make_policy()) is not None) == taken
+    assert (attack._ways(make_policy(), 100).integers is not None) == taken
 
 
 @needs_kernels

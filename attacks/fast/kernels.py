@@ -26,7 +26,7 @@ from torch import Tensor
 
 ROWS, COLUMNS = 4, 16  # of a tile: eight registers of sums, the most that does not spill
 BLOCK = 64  # rows taken through both layers together; what they touch stays in the second-level cache
-VNNI = llvmlite.binding.get_host_cpu_features().get("avx512vnni", False)
+AVX2, VNNI = (llvmlite.binding.get_host_cpu_features().get(name, False) for name in ("avx2", "avx512vnni"))
 FORWARD_LEVELS = 255 if VNNI else 46  # activations are rounded to 0..FORWARD_LEVELS
 BACKWARD_LEVELS = 127 if VNNI else 23  # gradients to as many below and above 0, stored so much higher
 INT16_MAX = 32767
@@ -41,8 +41,7 @@ def available() -> str:
     config = numba.config
     if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES:
         return ""
-    avx2 = llvmlite.binding.get_host_cpu_features().get("avx2", False)
-    return "vnni" if VNNI else "avx2" if avx2 else ""
+    return "vnni" if VNNI else "avx2" if AVX2 else ""
 
 
 class Packed(NamedTuple):

@@ -1,4 +1,4 @@
-"""The l_inf sign ascent on our own network in 8-bit integers: several times the speed of float32.
+"""The l_inf sign ascent on two hidden layers in 8-bit integers: several times the speed of float32.
 
 It gives up little. A perturbation that starts at the state and moves by epsilon / 4 has nine levels, so it
 is exact in a byte; of the gradient by the states only the signs are used, and those that rounding turns are
@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from marlrobust.attacks.fast import kernels
-from marlrobust.attacks.oracle import Loss, gradient_by_logits
+from marlrobust.attacks.oracle import Loss
 from marlrobust.attacks.threat import Threat
-from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy
-from marlrobust.policies.state_layer import StateLayer, compress_if_sparse
+from marlrobust.policies.layers import TwoHidden
 
 LEVELS = 127  # most levels on a side of a perturbation, for its stored form to fit a byte
 LEVELS_OF_NOISE = 16  # least levels on a side that a random start is drawn from
@@ -49,32 +48,12 @@ class Grid:
         return cls(share.numerator * times, share.denominator * times)
 
 
-def network_of(policy: Any) -> MeanFieldNetwork | None:
-    """The float32 CPU network that is all there is to the policy's logits; None where something else is.
-
-    A subclass, an instance, a hook or a new layer may have changed what the logits are: then autograd knows.
-    """
-    if not isinstance(policy, MeanFieldPolicy):
-        return None
-    network: Any = policy.actor
-    own_logits = type(policy).logits is not MeanFieldPolicy.logits or "logits" in vars(policy)
-    if own_logits or type(network) is not MeanFieldNetwork:
-        return None
-    parts = list(network.modules())
-    if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in parts):
-        return None
-    if any(type(m) not in (MeanFieldNetwork, StateLayer, nn.Linear) for m in parts):
-        return None
-    plain = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
-    return network if plain else None
-
-
 class Weights:
     """A network's weights rounded for one grid, and the bounds of a perturbation on it."""
 
-    def __init__(self, network: MeanFieldNetwork, threat: Threat, grid: Grid) -> None:
+    def __init__(self, network: TwoHidden, threat: Threat, grid: Grid) -> None:
         self.grid, self.unit = grid, threat.radius / grid.levels
-        w1, w2 = first_weight(network), second_weight(network)
+        w1, w2 = network.first, network.second
         high, gradients = 2 * grid.levels, 2 * kernels.BACKWARD_LEVELS
         first = kernels.pack(w1, high, grid.levels)
         self.forward = (
@@ -96,14 +75,14 @@ class Weights:
 class Int8Network:
     """A network in integers for one threat and step: made anew for each call, as training changes weights."""
 
-    def __init__(self, network: MeanFieldNetwork, threat: Threat, step_size: float) -> None:
+    def __init__(self, network: TwoHidden, threat: Threat, step_size: float) -> None:
         self.network, self.threat, self.step_size = network, threat, step_size
         self._weights: dict[bool, Weights] = {}
 
     @classmethod
     def of(cls, policy: Any, threat: Threat, step_size: float) -> Int8Network | None:
         """None where the processor, the policy or the step does not allow integers."""
-        network = network_of(policy) if kernels.available() else None
+        network = TwoHidden.of(policy) if kernels.available() else None
         no_grid = Grid.of(step_size, threat.radius, noise=False) is None
         return None if network is None or no_grid else cls(network, threat, step_size)
 
@@ -119,16 +98,6 @@ class Int8Network:
         return Int8Batch(self, states, mean_actions)
 
 
-def first_weight(network: MeanFieldNetwork) -> Tensor:
-    """(d, h)."""
-    return network.state.weight.detach()
-
-
-def second_weight(network: MeanFieldNetwork) -> Tensor:
-    """(h, h): the second layer's, without the columns of the mean action's embedding."""
-    return network.hidden.weight.detach()[:, : network.state.weight.shape[1]]
-
-
 class Int8Batch:
     """A batch of states: what does not depend on the perturbation is computed once, in float32.
 
@@ -139,14 +108,9 @@ class Int8Batch:
     def __init__(self, network: Int8Network, states: Tensor, mean_actions: Tensor) -> None:
         self.network, self.states = network, states
         whole = network.network
-        self.w3, self.b3 = whole.out.weight.detach(), whole.out.bias.detach()
-        w2 = second_weight(whole)
-        self.first = whole.state(compress_if_sparse(states))  # (n, h)
-        self.second = whole.hidden.bias.repeat(len(states), 1)  # (n, h)
-        if whole.mean is not None:
-            embedded = torch.relu(whole.mean(mean_actions))
-            self.second.addmm_(embedded, whole.hidden.weight[:, len(w2) :].t())
-        h2 = torch.addmm(self.second, self.first.relu(), w2.t()).relu_()
+        self.w3, self.b3 = whole.out, whole.out_bias
+        self.first, self.second = whole.of_states(states), whole.of_means(mean_actions)  # (n, h) each
+        h2 = torch.addmm(self.second, self.first.relu(), whole.second.t()).relu_()
         self.clean_logits = torch.addmm(self.b3, h2, self.w3.t())
 
     def ascend(self, loss: Loss, steps: int, start: torch.Generator | None) -> Tensor:
@@ -167,7 +131,7 @@ class Int8Batch:
         with _Threads(n) as each:
             for step in range(steps):
                 each(partial(forward, step > 0 or start is not None))
-                by_logits = gradient_by_logits(loss, torch.addmm(self.b3, h2, self.w3.t()))
+                _, by_logits = loss.slope(torch.addmm(self.b3, h2, self.w3.t()))
                 # A sure policy's gradients are as small as 1e-45: their signs survive only if they grow.
                 by_logits /= by_logits.abs().amax(dim=1, keepdim=True).clamp_min(1e-45)
                 each(partial(backward, by_logits.numpy()))

@@ -7,11 +7,13 @@ float32, in whatever order its sums are taken: `_rounding` bounds how far that m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from marlrobust.policies.mean_field import MeanFieldNetwork
+from marlrobust.errors import UserError
+from marlrobust.policies.layers import TwoHidden
 
 UNIT = 2.0**-24  # of float32's rounding
 CHUNK = 32  # states bounded together
@@ -28,15 +30,23 @@ class Certificate:
 
 
 @torch.no_grad()
-def certify(network: MeanFieldNetwork, states: Tensor, mean_actions: Tensor, epsilon: float) -> Certificate:
+def certify(policy: Any, states: Tensor, mean_actions: Tensor, epsilon: float) -> Certificate:
     """Whether the likeliest action of each of `states` (n, d) can change inside the box of radius `epsilon`.
 
-    mean_actions: (n, a), not perturbed. Intervals first (Gowal et al. 2018), then CROWN (Zhang et al. 2018), backwards
-    through both hidden layers, for the states that they leave open. Raises ValueError for a negative epsilon.
+    policy: whatever has two hidden ReLU layers and nothing else (`TwoHidden`), or its network. mean_actions: (n, a),
+    not perturbed; (n, 0) where they are not read. Intervals first (Gowal et al. 2018), then CROWN (Zhang et al. 2018),
+    backwards through both hidden layers, for the states that they leave open. Raises ValueError for a negative
+    epsilon, UserError for another kind of policy.
     """
     if not epsilon >= 0:
         raise ValueError(f"epsilon must not be negative: {epsilon}")
-    clean: Tensor = network(states, mean_actions)
+    network = TwoHidden.of(policy)
+    if network is None:
+        raise UserError(
+            "certificates are for networks of two hidden ReLU layers, in float32 on the CPU: "
+            f"{type(policy).__name__} is something else"
+        )
+    clean = network.forward(states, mean_actions)
     actions = clean.argmax(1)
     layers = _Layers(network)
     margin = torch.empty(len(states), dtype=torch.float64, device=states.device)
@@ -56,15 +66,11 @@ def certify(network: MeanFieldNetwork, states: Tensor, mean_actions: Tensor, eps
 class _Layers:
     """The network's weights in float64."""
 
-    def __init__(self, network: MeanFieldNetwork) -> None:
-        self.w1 = network.state.weight.double()  # (d, h)
-        self.b1 = network.state.bias.double()
-        h = self.w1.shape[1]
-        self.mean = network.mean
-        w2 = network.hidden.weight.double()
-        self.w2, self.wm = w2[:, :h], w2[:, h:]  # of the state's part, of the mean action's
-        self.b2 = network.hidden.bias.double()
-        self.w3, self.b3 = network.out.weight.double(), network.out.bias.double()
+    def __init__(self, network: TwoHidden) -> None:
+        self.w1, self.b1 = network.first.double(), network.first_bias.double()  # (d, h)
+        self.w2, self.wm = network.second.double(), network.of_mean.double()  # of the state's part, the mean action's
+        self.b2, self.mean = network.second_bias.double(), network.mean
+        self.w3, self.b3 = network.out.double(), network.out_bias.double()
 
 
 class _Box:

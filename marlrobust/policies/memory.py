@@ -13,6 +13,7 @@ from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
+from marlrobust.policies.layers import known
 from marlrobust.policies.policy import Policy
 
 Memory = Any
@@ -42,16 +43,16 @@ NOISE = 1e-5
 def refuse_hidden_memory(policy: Policy, decisions: Decisions) -> None:
     """Raises UserError for a policy whose answer to n `decisions` hangs on what it was asked before.
 
-    It is asked twice with every global generator of random numbers at the same state, which is put back afterwards:
-    so a policy that is random on purpose answers twice the same, and one that remembers does not. A policy that
-    draws from a generator of its own says so by an attribute `random = True`. Nothing is asked of n = 0.
+    It is asked twice with every global generator of random numbers at the same state, where they stay afterwards: so a
+    policy that is random on purpose answers twice the same, and one that remembers does not. A policy that draws
+    from a generator of its own says so by an attribute `random = True`. Nothing is asked of n = 0.
     """
-    if getattr(policy, "random", False) or not len(decisions):
+    if known(policy) or getattr(policy, "random", False) is True or not len(decisions):
         return
     with torch.no_grad():
         answers = []
         for _ in range(2):
-            with _same_chance():
+            with _chance_undone():
                 answers.append(policy.logits(decisions).detach().clone())
     once, again = answers
     if once.shape != again.shape or bool(((once - again).abs() > NOISE * (1 + once.abs())).any()):
@@ -63,15 +64,14 @@ def refuse_hidden_memory(policy: Policy, decisions: Decisions) -> None:
 
 
 @contextmanager
-def _same_chance() -> Iterator[None]:
-    """All global generators at a fixed state, and afterwards where they were."""
-    numbers, plain = np.random.get_state(), random.getstate()  # noqa: NPY002
+def _chance_undone() -> Iterator[None]:
+    """Puts all global generators back where they were."""
+    numbers, plain, torchs = np.random.get_state(), random.getstate(), torch.get_rng_state()  # noqa: NPY002
+    on_devices = torch.cuda.get_rng_state_all()  # none where there is no such device
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            np.random.seed(0)  # noqa: NPY002
-            random.seed(0)
-            yield
+        yield
     finally:
         np.random.set_state(numbers)  # noqa: NPY002
         random.setstate(plain)
+        torch.set_rng_state(torchs)
+        torch.cuda.set_rng_state_all(on_devices)

@@ -65,6 +65,14 @@ class _SparseLinear(torch.autograd.Function):
         return total, None, None, None
 
 
+def linear_of_states(states: Tensor | SparseStates, weight: Tensor, bias: Tensor) -> Tensor:
+    """(n, h) from states (n, d), dense or compressed, weight (d, h) and bias (h,)."""
+    if isinstance(states, SparseStates):
+        y: Tensor = _SparseLinear.apply(weight, states.indices, states.values, states.offsets)  # type: ignore[no-untyped-call]
+        return y + bias
+    return torch.addmm(bias, states, weight)
+
+
 class StateLayer(nn.Module):
     """Linear layer from states (n, d), dense or compressed, to (n, h).
 
@@ -78,7 +86,4 @@ class StateLayer(nn.Module):
         self.bias = nn.Parameter(linear.bias.detach())
 
     def forward(self, states: Tensor | SparseStates) -> Tensor:
-        if isinstance(states, SparseStates):
-            y: Tensor = _SparseLinear.apply(self.weight, states.indices, states.values, states.offsets)  # type: ignore[no-untyped-call]
-            return y + self.bias
-        return torch.addmm(self.bias, states, self.weight)
+        return linear_of_states(states, self.weight, self.bias)

@@ -59,9 +59,15 @@ class Reads:
         *,
         others: int = 0,
     ) -> None:
-        """shape: of an observation, None for flat ones; weights: see `placed`; others: further arguments it takes."""
-        self.function, self.shape, self.weights = function, shape, weights
+        """shape: of an observation, None for flat ones; weights: the module whose weights say in which
+        type and on which device it takes them; others: further arguments that it takes."""
+        self.function, self.shape = function, shape
+        every = () if weights is None else weights.parameters()
+        self.weight = next((p for p in every if p.is_floating_point()), None)  # follows where its module is moved
         self.takes = takes(function, others)
+        owner = getattr(function, "__self__", function)
+        self.random = getattr(owner, "random", False) is True
+        """Whether whoever it belongs to says that it is random on purpose."""
 
     def __call__(self, decisions: Decisions, *others: Any) -> Any:
         if self.takes is Takes.DECISIONS:
@@ -73,11 +79,8 @@ class Reads:
         return self.function(*(self._placed(t) for t in (states, *means)), *others)
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        """In the type and on the device of the first floating weight, if there is one."""
-        if self.weights is None:
-            return tensor
-        first = next((p for p in self.weights.parameters() if p.is_floating_point()), None)
-        return tensor if first is None else tensor.to(first.device, first.dtype)
+        """In the type and on the device of the weights, if there are any."""
+        return tensor if self.weight is None else tensor.to(self.weight.device, self.weight.dtype)
 
     @property
     def flat_module(self) -> nn.Module | None:
@@ -104,6 +107,11 @@ class StatePolicy:
     """A policy by a function of observations."""
 
     function: Reads
+
+    @property
+    def random(self) -> bool:
+        """Whether it is random on purpose."""
+        return self.function.random
 
     def logits(self, decisions: Decisions) -> Tensor:
         """See `Policy.logits`."""
