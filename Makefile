@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MARLROBUST := $(BIN)/marlrobust
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test check format bench docs clean
 
 setup: .venv/.installed
 
@@ -31,5 +31,8 @@ format: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info
