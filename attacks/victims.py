@@ -1,4 +1,4 @@
-"""Which agents of a team are attacked: a strategy is asked for them at a round's start, or at each step."""
+"""Which agents under test are attacked: a strategy is asked for them at a round's start, or at each step."""
 
 from __future__ import annotations
 
@@ -41,29 +41,33 @@ def draw_victims(count: int, team_size: int, rng: np.random.Generator) -> Ints:
 class Scene:
     """A step of R rounds as a strategy sees it.
 
-    game: just observed; decisions: of the n living agents of its team 0, whose clean logits are `logits` (n, a);
-    policy, attack: of that team, and on it; count: agents to attack in a round; rngs: a generator per round, for
-    numpy; rng: torch's.
+    game: just observed; own: the numbers of the groups under attack, k of them, whose agents are numbered through, in
+    this order; seen: for each of them its living agents, with their clean logits (n, a) in `logits`, their policy, and
+    the attack on it; count: agents to attack in a round; rngs: a generator per round, for numpy; rng: torch's.
     """
 
     game: Game
-    decisions: Decisions
-    logits: Tensor
-    policy: Policy
-    attack: Attack
+    own: Sequence[int]
+    seen: Sequence[Decisions]
+    logits: Sequence[Tensor]
+    policies: Sequence[Policy]
+    attacks: Sequence[Attack]
     count: int
     rngs: Sequence[np.random.Generator]
     rng: torch.Generator
 
     def nobody(self) -> Bools:
-        """(R, size) bool, all False."""
-        return np.zeros((len(self.game.swapped), self.game.teams[0].size), bool)
+        """(R, size) bool, all False; size: agents of all groups under attack."""
+        return np.zeros((len(self.game.swapped), sum(self.game.groups[g].size for g in self.own)), bool)
 
     def highest(self, scores: Floats) -> Bools:
-        """(R, size) bool: the `count` agents with the highest scores (n,) of each round; ties by lowest index."""
-        rounds, agents = self.decisions.round, self.decisions.agent
+        """(R, size) bool: the `count` agents with the highest scores (n,) of each round, of n living agents, group by
+        group; ties by lowest index."""
+        before = np.cumsum([0, *(self.game.groups[g].size for g in self.own)])
+        rounds = np.concatenate([d.round for d in self.seen])
+        agents = np.concatenate([start + d.agent for start, d in zip(before, self.seen, strict=False)])
         order = np.lexsort((agents, -scores, rounds))
-        rank = np.arange(len(order)) - np.searchsorted(rounds, rounds)  # the rows are ordered by round
+        rank = np.arange(len(order)) - np.searchsorted(rounds[order], rounds[order])
         chosen = order[rank < self.count]
         mask = self.nobody()
         mask[rounds[chosen], agents[chosen]] = True
@@ -144,14 +148,23 @@ class NearestVictims(Victims):
 
     def choose(self, scene: Scene) -> Bools:
         """See `Victims.choose`."""
-        game, rounds = scene.game, scene.decisions.round
-        own, foes, foe_rounds = game.positions(0), game.positions(1), game.observe(1).round
+        foes = [g for g in range(len(scene.game.groups)) if g not in scene.own]
+        if not foes:
+            raise UserError("the nearest victims are nearest to an opponent, and this game has none: choose others")
+        rounds, own = _places(scene.game, scene.own)
+        foe_rounds, others = _places(scene.game, foes)
         distance = np.zeros(len(own))
         for r in np.unique(rounds):
             rows = rounds == r
-            ways = own[rows][:, None] - foes[foe_rounds == r][None]
+            ways = own[rows][:, None] - others[foe_rounds == r][None]
             distance[rows] = np.sqrt((ways**2).sum(2)).min(1)
         return scene.highest(-distance)
+
+
+def _places(game: Game, groups: Sequence[int]) -> tuple[Ints, Ints]:
+    """Rounds (n,) and positions (n, 2) of the living agents of some groups, group by group."""
+    rounds = [game.observe(g).round for g in groups]
+    return np.concatenate(rounds), np.concatenate([game.positions(g) for g in groups])
 
 
 @dataclass(frozen=True)
@@ -177,11 +190,13 @@ class CriticalVictims(Victims):
     @torch.no_grad()
     def choose(self, scene: Scene) -> Bools:
         """See `Victims.choose`. Raises UserError for a policy without a critic."""
-        policy, decisions = scene.policy, scene.decisions.to(scene.logits.device)
-        if not has_values(policy):
-            raise UserError("critical victims need a policy with a critic: give it q_values(decisions)")
-        decisions = decisions.showing(decisions.dense)
-        attacked = decisions.showing(scene.attack.perturb(policy, decisions, scene.rng))
-        change = scene.logits.softmax(1) - policy.logits(attacked).softmax(1)
-        loss = (change * values_of(policy, decisions)).sum(1)
-        return scene.highest(loss.double().cpu().numpy())
+        lost = []
+        for policy, attack, seen, logits in zip(scene.policies, scene.attacks, scene.seen, scene.logits, strict=True):
+            if not has_values(policy):
+                raise UserError("critical victims need a policy with a critic: give it q_values(decisions)")
+            decisions = seen.to(logits.device)
+            decisions = decisions.showing(decisions.dense)
+            attacked = decisions.showing(attack.perturb(policy, decisions, scene.rng))
+            change = logits.softmax(1) - policy.logits(attacked).softmax(1)
+            lost.append((change * values_of(policy, decisions)).sum(1).double().cpu().numpy())
+        return scene.highest(np.concatenate(lost))

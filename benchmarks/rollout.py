@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,8 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.game, name)
 
-    def step(self, actions: tuple[Any, Any]) -> Any:
-        self.n += len(actions[0]) + len(actions[1])
+    def step(self, actions: Sequence[Any]) -> Any:
+        self.n += sum(map(len, actions))
         return self.game.step(actions)
 
 

@@ -25,6 +25,7 @@ from marlrobust.attacks.threat import Threat
 from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.files import write_atomically
 from marlrobust.games import SCENARIOS
+from marlrobust.games.scenario import roles_of
 from marlrobust.policies.library import Library
 
 TRAINING_SEED, EVALUATION_SEED = 90, 12345
@@ -84,9 +85,11 @@ def played(scenario: str, changes: dict[str, Any]) -> dict[str, Any]:
         "entropy": round(log["entropy"].tail(10).mean(), 3),
     }
     game = SCENARIOS[scenario]().make(ROUNDS)
-    policy = Library().policy(str(out), scenario).load()
-    opponent = Library().opponent("zoo:a2c", scenario).load()
-    whole = Adversary(PGD(threat=Threat()), game.teams[0].size)
+    teams = SCENARIOS[scenario].teams
+    own, foes = (roles_of(teams, (0,), others=others) for others in (False, True))
+    policy = Library().policy(str(out), scenario, own[0]).load()
+    opponent = Library().opponent("zoo:a2c", scenario, foes).load()
+    whole = Adversary(PGD(threat=Threat()), game.groups[0].size)
     for name, adversary in (("clean", None), ("attacked", whole)):
         rounds = play_rounds(game, policy, opponent, seed=EVALUATION_SEED, adversary=adversary)
         wins = [r.win for r in rounds if r.win is not None]

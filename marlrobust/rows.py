@@ -63,7 +63,9 @@ class Metric:
 REWARD = Metric("reward", "reward_mean", "reward", "figure4", "Average total reward", digits=1)
 WIN = Metric("win", "win_rate", "win", "win_rate", "Win rate", most=1.0)
 KILLS = Metric("kills", "kills_mean", "kills", "kills", "Average kills", most="opponents")
-METRICS = (REWARD, WIN, KILLS)
+CAPTURES = Metric("captures", "captures_mean", "captures", "captures", "Average captures")
+SUCCESS = Metric("success", "success_rate", "success", "success", "Success rate", most=1.0)
+METRICS = (REWARD, WIN, KILLS, CAPTURES, SUCCESS)
 """All that reports show, in their order; a game's own columns are empty in a game that has not got them."""
 
 
@@ -83,9 +85,10 @@ class Facts(_Part):
     """What all rows of a cell share."""
 
     scenario: Annotated[str, Column("name", "the game")]
+    team: Annotated[str, Column("name", "the team under test; empty in rows from before teams had names")] = ""
     policy: Annotated[str, Column("name", "the policy under test, as tables show it")]
     method: Annotated[str, Column("name", "how that policy was trained")]
-    opponent: Annotated[str, Column("name", "whom it plays; never attacked")]
+    opponent: Annotated[str, Column("name", "whom it plays; never attacked; empty where there is nobody")]
     attack: Annotated[str, Column("name", "the attack; 'none' in clean rounds")]
     epsilon: Annotated[float, Column("state units", "radius of the ball in which a state may be moved")]
     attacked_agents: Annotated[int, Column("agents", "agents of the team that are attacked")]
@@ -103,7 +106,7 @@ class Facts(_Part):
     game: Annotated[str, Column("JSON", "every setting of the game")]
     team_size: Annotated[int, Column("agents", "agents under test at the start of a round")]
     opponents: Annotated[int, Column("agents", "opponents at the start of a round")]
-    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file")]
+    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file; of several roles a digest of all")]
     opponent_hash: Annotated[str, Column("SHA-256", "of the opponent's file")]
     opponent_method: Annotated[str, Column("name", "how the opponent was trained")]
     train_seed: Annotated[int, Column("number", "seed of the policy's training")]
@@ -131,6 +134,8 @@ class Round(_Part):
     draw: Annotated[bool | None, Column("yes or no", "as many were left; a draw is no win")] = None
     kills: Annotated[int | None, Column("agents", "opponents that died")] = None
     losses: Annotated[int | None, Column("agents", "agents of the team that died")] = None
+    captures: Annotated[int | None, Column("agents", "what the team caught: deer, food")] = None
+    success: Annotated[bool | None, Column("yes or no", "the game says that the team did its task")] = None
     reward: Annotated[float, Column("reward", "summed over the team and the round")]
     steps: Annotated[int, Column("steps", "length of the round")]
     cut: Annotated[bool, Column("yes or no", "ended by the step limit, not by the game")]
@@ -163,7 +168,7 @@ class DecisionFacts(_Part):
     seed: Annotated[int, Column("number", "of those rounds and of the draw")]
     cell: Annotated[str, Column("digest", "identity of what was run")]
     game: Annotated[str, Column("JSON", "every setting of the game")]
-    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file")]
+    policy_hash: Annotated[str, Column("SHA-256", "of the policy's file; of several roles a digest of all")]
     opponent_hash: Annotated[str, Column("SHA-256", "of the opponent's file")]
     instructions: Annotated[str, Column("name", "the processor's instructions that computed this")]
     versions: Annotated[str, Column("JSON", "of the packages that computed this, and a digest of our own source")]
@@ -316,8 +321,11 @@ def read_rows(path: Path) -> pd.DataFrame:
             if path.suffix == ".parquet"
             else pd.read_csv(path, keep_default_na=False, na_values=[""])
         )
-        if missing := [name for name in [*Facts.model_fields, *Round.model_fields] if name not in rows.columns]:
-            raise ValueError(f"it has no column {', '.join(missing)}")
+        for name, field in (Facts.model_fields | Round.model_fields).items():
+            if name not in rows.columns:
+                if field.is_required():
+                    raise ValueError(f"it has no column {name}")
+                rows[name] = field.default
         return typed(rows)
     except (OSError, ValueError, TypeError, ArithmeticError) as error:
         raise UserError(f"cannot read rows from {path}: {' '.join(str(error).split())}") from None

@@ -21,13 +21,21 @@ RECORD = Record(id="1", created="2022-05-15T12:00", command="marlrobust attack",
 WHOLES = tuple(Whole(scenario="pursuit", asked=n, team_size=32) for n in (48, 64))
 
 PLAIN: dict[str, Any] = {
-    **{"scenario": "battle", "policy": "synthetic", "method": "mfac", "opponent": "a2c", "attack": NOT_ATTACKED},
+    **{
+        "scenario": "battle",
+        "team": "red",
+        "policy": "synthetic",
+        "method": "mfac",
+        "opponent": "a2c",
+        "attack": NOT_ATTACKED,
+    },
     **{"epsilon": 0.0, "attacked_agents": 0, "victims": "random", "budget": 0, "seed": 7, "norm": "l_inf"},
     **{"features": "all", "greedy": False, "victims_parameters": "{}", "victims_found": "", "search_rounds": 0},
     **{"team_size": 64, "opponents": 64, "opponent_hash": "0" * 64, "opponent_method": "a2c", "train_seed": 0},
     **{"train_rounds": 100, "probe_states": 0, "instructions": "AVX2", "versions": '{"source": "1"}'},
     **{name: math.nan for name in Facts.model_fields if name.startswith("probe_") and name != "probe_states"},
     **{"round": 0, "win": True, "draw": False, "kills": 60, "losses": 40, "reward": 300.0, "steps": 400},
+    **{"captures": None, "success": None},
     **{"cut": False, "swapped": False, "attacked_steps": 0, "decisions": 0, "flips": 0},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,11 +54,11 @@ class Seen(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step: what each team observed, what it did, what came of it."""
+    """One step: what each group observed, what it did, what came of it."""
 
     seen: list[Seen]
     actions: list[np.ndarray]
-    outcomes: tuple[Outcome, Outcome]
+    outcomes: Sequence[Outcome]
 
 
 def play(
@@ -72,7 +73,7 @@ def play(
     played: list[Step] = []
     while game.active.any() and len(played) < steps:
         seen, actions = [], []
-        for team, spec in enumerate(game.teams):
+        for team, spec in enumerate(game.groups):
             shown = game.observe(team)
             now = Seen(shown.dense.numpy(), shown.mean_actions.numpy(), shown.round, shown.agent)
             chosen = np.zeros(len(now.agent), np.int64)
@@ -85,7 +86,7 @@ def play(
                     chosen[rows] = rng.integers(0, spec.n_actions, np.count_nonzero(rows))
             seen.append(now)
             actions.append(chosen)
-        played.append(Step(seen, actions, game.step((actions[0], actions[1]))))
+        played.append(Step(seen, actions, game.step(actions)))
     return played
 
 
@@ -113,14 +114,14 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
     observations, _ = environment.reset(seed=7)
     # The API's reset() counts the teams before it has placed them. Left so, its first step would cut the list
     # of actions at the wrong place, and the second team would play the first one's actions.
-    environment.unwrapped.team_sizes = [team.size for team in game.teams]
+    environment.unwrapped.team_sizes = [group.size for group in game.groups]
     deaths: int = 0
     for step in play(game, [7], map_size=40 if kind == "battle" else 25):
         rows = [(f"{names[team]}_{agent}", team, i) for team in (0, 1) for i, agent in enumerate(step.seen[team].agent)]
         assert [name for name, _, _ in rows] == environment.agents
         for name, team, i in rows:
             # the API spreads the features over the cells of the view, behind its channels
-            theirs, v = observations[name], game.teams[team].view_size
+            theirs, v = observations[name], game.groups[team].view_size
             channels = v // (theirs.shape[0] * theirs.shape[1])
             ours = step.seen[team].states[i]
             assert np.array_equal(theirs[..., :channels].ravel(), ours[:v])
@@ -133,7 +134,7 @@ def test_a_round_is_the_parallel_apis(kind: str) -> None:
                 assert terminated[name] == step.outcomes[team].dead[i]
         deaths += sum(int(outcome.dead.sum()) for outcome in step.outcomes)
     assert not environment.agents
-    assert game.extinct[0] == (not any(truncated.values()))
+    assert game.ended[0] == (not any(truncated.values()))
     assert deaths >= {"battle": 20, "small battle": 20, "pursuit": 0}[kind]
 
 
@@ -177,7 +178,7 @@ def test_swapped_teams_play_the_same_round_from_the_other_side() -> None:
 
 
 def test_only_teams_of_one_role_swap() -> None:
-    with pytest.raises(ValueError, match="one role"):
+    with pytest.raises(ValueError, match="same roles"):
         Pursuit().make(2).reset(np.array([1, 2]), np.array([False, True]))
 
 
@@ -185,7 +186,7 @@ def test_the_dead_are_gone_for_good() -> None:
     game = Battle(map_size=25).make(3)
     steps = play(game, [1, 2, 3])
     for team in (0, 1):
-        living: set[tuple[int, int]] = {(r, a) for r in range(3) for a in range(game.teams[team].size)}
+        living: set[tuple[int, int]] = {(r, a) for r in range(3) for a in range(game.groups[team].size)}
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             seen, dead = step.seen[team], step.outcomes[team].dead
             rows = list(zip(seen.round.tolist(), seen.agent.tolist(), strict=True))
@@ -218,9 +219,9 @@ def test_mean_actions_are_the_teams_share_of_each_action() -> None:
 def test_a_round_ends_when_a_team_is_extinct_or_at_the_step_limit() -> None:
     game = Battle(map_size=25, max_steps=60).make(3)
     steps = play(game, [1, 2, 3])
-    assert set(game.extinct) == {True, False}  # both ends are among these rounds
-    assert np.array_equal(game.extinct, game.alive.min(1) == 0)
-    assert ((game.steps == 60) | game.extinct).all()
+    assert set(game.ended) == {True, False}  # both ends are among these rounds
+    assert np.array_equal(game.ended, game.alive.min(1) == 0)
+    assert ((game.steps == 60) | game.ended).all()
     assert np.array_equal(game.steps, [sum(r in s.seen[0].round for s in steps) for r in range(3)])
     assert not game.active.any()
     assert [len(game.observe(team)) for team in (0, 1)] == [0, 0]
@@ -233,8 +234,8 @@ def test_nobody_fights_and_the_round_is_a_tie() -> None:
         assert game.active[0]
         stay = [np.full(len(game.observe(team).agent), STAY) for team in (0, 1)]
         game.step((stay[0], stay[1]))
-    assert (game.active[0], game.extinct[0], game.steps[0]) == (False, False, 5)
-    assert game.alive[0, 0] == game.alive[0, 1] == game.teams[0].size
+    assert (game.active[0], game.ended[0], game.steps[0]) == (False, False, 5)
+    assert game.alive[0, 0] == game.alive[0, 1] == game.groups[0].size
 
 
 @pytest.mark.parametrize(
@@ -291,13 +292,13 @@ def test_tags_are_paid_on_both_sides() -> None:
 
 
 def test_the_papers_sizes() -> None:
-    soldiers = Battle().make(1).teams
-    predators, prey = Pursuit().make(1).teams
+    soldiers = Battle().make(1).groups
+    predators, prey = Pursuit().make(1).groups
     assert [(t.role, t.size, t.state_size, t.n_actions) for t in soldiers] == [("soldier", 64, 1217, 21)] * 2
     assert (predators.role, predators.size, predators.state_size) == ("predator", 32, 726)
     assert (prey.role, prey.size, prey.state_size) == ("prey", 64, 589)
     few = Pursuit(predators=5, prey=9, map_size=20).make(1)
-    assert [team.size for team in few.teams] == [5, 9]
+    assert [group.size for group in few.groups] == [5, 9]
     assert [len(few.observe(team).agent) for team in (0, 1)] == [0, 0]  # before the first reset
     few.reset(np.array([1]), np.array([False]))
     assert [len(few.observe(team).agent) for team in (0, 1)] == [5, 9]
@@ -305,15 +306,15 @@ def test_the_papers_sizes() -> None:
 
 def test_1024_a_side_play() -> None:
     game = Battle(map_size=160, max_steps=3).make(1)
-    assert [team.size for team in game.teams] == [1024, 1024]
+    assert [group.size for group in game.groups] == [1024, 1024]
     assert len(play(game, [1], map_size=160)) == 3
 
 
 def test_actions_must_be_one_for_each_agent_seen() -> None:
     game = Battle(map_size=16).make(1)
     game.reset(np.array([1]), np.array([False]))
-    n = game.teams[0].size
-    with pytest.raises(ValueError, match=f"{n - 1} actions for {n} agents of team 1"):
+    n = game.groups[0].size
+    with pytest.raises(ValueError, match=f"{n - 1} actions for {n} agents of group 1"):
         game.step((np.zeros(n, np.int64), np.zeros(n - 1, np.int64)))
 
 
@@ -335,7 +336,7 @@ def test_a_setting_that_cannot_be_is_a_users_error(scenario: str, settings: dict
 
 def test_settings_reach_the_game() -> None:
     game = Pursuit(predators=4, prey=6, map_size=20, max_steps=7).make(2)
-    assert (game.rounds, game.max_steps, [team.size for team in game.teams]) == (2, 7, [4, 6])
+    assert (game.rounds, game.max_steps, [group.size for group in game.groups]) == (2, 7, [4, 6])
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))
@@ -343,9 +344,10 @@ def test_a_scenario_says_what_its_game_is(name: str) -> None:
     scenario = SCENARIOS[name]
     assert scenario.summary
     game = scenario(max_steps=2).make(1)
-    assert tuple(team.role for team in game.teams) == scenario.roles
+    told = [tuple(g.role for g in game.groups if g.team == i) for i in range(len(scenario.teams))]
+    assert told == list(scenario.teams.values())
     play(game, [1], map_size=40)
-    measured = {"reward", *game.results()}
+    measured = {"reward", *game.results(0)}
     assert {m.column for m in scenario.metrics} == {m.column for m in METRICS if m.column in measured}
 
 
@@ -356,11 +358,13 @@ def test_results_are_counted_from_who_is_left() -> None:
     for step in steps:
         for team in (0, 1):
             died[team] += np.bincount(step.seen[team].round[step.outcomes[team].dead], minlength=3)
-    results = game.results()
+    results, theirs = game.results(0), game.results(1)
     assert np.array_equal(results["losses"], died[0])
     assert np.array_equal(results["kills"], died[1])
     assert np.array_equal(results["win"], died[0] < died[1])
     assert np.array_equal(results["draw"], died[0] == died[1])
+    assert np.array_equal(theirs["win"], died[1] < died[0])
+    assert np.array_equal(theirs["kills"], results["losses"])
 
 
 def test_decisions_say_whose_they_are_and_take_some() -> None:

@@ -82,7 +82,7 @@ def test_its_card_says_what_it_is(runs: Path, tmp_path: Path) -> None:
 def test_the_teams_that_it_plays_with_stay_as_they_are(runs: Path, tmp_path: Path) -> None:
     made = adversary(tmp_path, runs)
     assert isinstance(made.cast, AgainstTeam)
-    teams = (made.cast.victim, made.cast.opponent)
+    teams: tuple[Any, ...] = (made.cast.victim, made.cast.opponents["soldier"].policy)
     before = [{k: v.clone() for k, v in team.state_dict().items()} for team in teams]
     made.run()
     assert all(equal(old, team.state_dict()) for old, team in zip(before, teams, strict=True))
@@ -116,7 +116,7 @@ def trained(runs: Path, tmp_path: Path) -> StoredPolicy:
     """runs' mfac under another name, copied so that its adversary lies beside it."""
     source, card = load_policy(runs / "battle" / "mfac" / "soldier.safetensors", scenario="battle")
     save_policy(tmp_path / "battle" / "mine", source, card)
-    return Library(tmp_path).policy("mine", "battle")
+    return Library(tmp_path).policy("mine", "battle", "soldier")
 
 
 def test_an_evaluation_finds_the_adversary_of_its_policy(trained: StoredPolicy, runs: Path, tmp_path: Path) -> None:

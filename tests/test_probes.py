@@ -12,7 +12,7 @@ from torch import Tensor
 from marlrobust.attacks.attack import Attack, Threat
 from marlrobust.attacks.gradient import FGSM, PGD
 from marlrobust.attacks.random import RandomNoise
-from marlrobust.evaluation.probes import Sample, measure
+from marlrobust.evaluation.probes import Sample, measure, together
 from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Decisions
 from marlrobust.games.magent.battle import Battle
@@ -58,7 +58,7 @@ def probed(name: str, attack: Attack) -> dict[str, float | None]:
     game = Battle(map_size=16, max_steps=8).make(4)
     policy, adversary = PLANTED[name], Adversary(attack, 6)
     play_rounds(game, policy, PLANTED["honest"], seed=0, adversary=adversary, observers=[sample])
-    return measure(policy, attack, sample.decisions(), torch_stream(0, "checks"))
+    return measure(policy, attack, sample.decisions()[0], torch_stream(0, "checks"))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,7 @@ def test_planted_policies_show_what_is_wrong(name: str, doubts: set[str]) -> Non
 
 def test_the_measures_are_shares_and_say_nothing_of_nothing() -> None:
     rng, noise = torch_stream(0, "checks"), RandomNoise(threat=Threat())
-    assert set(measure(PLANTED["honest"], noise, None, rng)) == set(DOUBTFUL)
-    assert set(measure(PLANTED["honest"], noise, None, rng).values()) == {None}
+    assert together([]) == {"probe_states": 0, **dict.fromkeys(DOUBTFUL)}
     decisions = Decisions.of(torch.rand(9, 1217), torch.zeros(9, 21))
     told = measure(PLANTED["noisy"], noise, decisions, rng)
     assert told["probe_noise"] == 1
@@ -93,12 +92,11 @@ def test_the_measures_are_shares_and_say_nothing_of_nothing() -> None:
 def test_a_sample_is_of_all_that_was_seen() -> None:
     """Of 1000 states in 100 calls it keeps 200, from early and late ones alike."""
     sample = Sample(np.random.default_rng(0), 200)
-    assert sample.decisions() is None
+    assert sample.decisions() == {}
     for call in range(100):
         numbers = torch.arange(call * 10, call * 10 + 10, dtype=torch.float32)[:, None]
         sample.attacked(Decisions.of(numbers, -numbers), numbers)
-    decisions = sample.decisions()
-    assert decisions is not None
+    (decisions,) = sample.decisions().values()
     kept = decisions.dense[:, 0]
     assert len(kept) == len(set(kept.tolist())) == 200
     assert torch.equal(decisions.mean_actions[:, 0], -kept)

@@ -16,6 +16,7 @@ from marlrobust.attacks.learned import ADVERSARY, adversary_name
 from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS
 from marlrobust.games.game import Decisions
+from marlrobust.games.scenario import roles_of
 from marlrobust.policies import library as library_module
 from marlrobust.policies.card import Card
 from marlrobust.policies.checkpoint import save_policy
@@ -30,7 +31,12 @@ def store(runs: Path, name: str, *, scenario: str = "battle", seed: int = 0, d: 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         policy = MeanFieldPolicy(d, A, hidden=8, embedding=4)
-    known: dict[str, Any] = {"method": "mfac", "scenario": scenario, "role": SCENARIOS[scenario].roles[0], "shape": {}}
+    known: dict[str, Any] = {
+        "method": "mfac",
+        "scenario": scenario,
+        "role": roles_of(SCENARIOS[scenario].teams, (0,))[0],
+        "shape": {},
+    }
     facts = {"seed": seed, "rounds": 1, "planned_rounds": 1, "seconds": 0.0}
     folder = runs / scenario / name
     made = save_policy(folder, policy, Card(**{**known, **facts, **card}))
@@ -68,7 +74,8 @@ def test_an_attack_that_needs_nobody_is_run_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scenario", ["battle", "pursuit"])
 def test_the_default_source_is_there_for_every_bundled_policy_and_is_another_one(scenario: str) -> None:
-    for victim in Library(library_module.ZOO).tested(scenario):
+    for team in Library(library_module.ZOO).tested(scenario, roles_of(SCENARIOS[scenario].teams, (0,))):
+        (victim,) = team.policies
         source = make("transfer").resolved(victim, Library(Path("nowhere"))).source
         assert source.card.hash != victim.card.hash
         assert (source.card.scenario, source.card.role) == (scenario, victim.card.role)
@@ -149,15 +156,15 @@ def test_a_missing_adversary_is_told_with_how_to_train_it(tmp_path: Path) -> Non
     victim = store(tmp_path, "mfac")
     with pytest.raises(UserError, match=r"no adversary .*'marlrobust train --against mfac --scenario battle'"):
         make("learned").resolved(victim, Library(tmp_path))
-    (bundled,) = (p for p in Library(library_module.ZOO).tested("pursuit") if p.name == "romfac")
+    (bundled,) = (p for p in Library(library_module.ZOO).tested("pursuit", ("predator",)) if p.name == "romfac")
     with pytest.raises(UserError, match="'marlrobust train --against zoo:pursuit/romfac --scenario pursuit'"):
-        make("learned").resolved(bundled, Library(tmp_path))
+        make("learned").resolved(bundled.policies[0], Library(tmp_path))
     with pytest.raises(UserError, match="there is no adversary 'someone' for battle/mfac"):
         make("learned", adversary="someone").resolved(victim, Library(tmp_path))
 
 
 def test_the_bundled_adversaries_fit_the_bundled_policies(tmp_path: Path) -> None:
     for name in ("mfac", "romfac"):
-        victim = Library(tmp_path).policy(f"zoo:battle/{name}", "battle")
+        victim = Library(tmp_path).policy(f"zoo:battle/{name}", "battle", "soldier")
         found = make("learned").resolved(victim, Library(tmp_path)).adversary
         assert found.full_name == f"zoo:battle/adversary-{name}"

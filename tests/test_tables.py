@@ -13,13 +13,13 @@ from marlrobust.reports import paper, tables
 from marlrobust.reports.labels import DASH, GROUP, attack_label, method_order
 from marlrobust.reports.tables import columns, over_trainings, table
 from marlrobust.reports.text import table1
-from marlrobust.rows import METRICS
+from marlrobust.rows import KILLS, REWARD, WIN
 from tests.synthetic import ATTACKED, FIVE, PGD, WHOLES, attacked, frame, rounds, row, synthetic
 
 
 def test_mean_and_spread_by_hand() -> None:
     lines = table(frame(*(row(kills=k, reward=r, round=k) for k, r in ((2, 10.0), (4, 20.0), (9, 60.0)))))
-    assert lines.columns.tolist() == columns(METRICS)
+    assert lines.columns.tolist() == columns((REWARD, WIN, KILLS))
     line = lines.iloc[0]
     assert (line.rounds, line.kills_mean, line.reward_mean) == (3, 5.0, 30.0)
     # Sample deviations: sqrt((9 + 1 + 16) / 2) and sqrt((400 + 100 + 900) / 2).

@@ -61,15 +61,16 @@ def test_a_negative_count_is_refused() -> None:
 class Standing:
     """A game of two rounds, just observed: its agents at `own` (n, 2), two opponents of each round at column 9."""
 
-    def __init__(self, own: np.ndarray, size: int) -> None:
-        self.own, self.teams = own, (SimpleNamespace(size=size),) * 2
+    def __init__(self, seen: Decisions, own: np.ndarray, size: int) -> None:
+        self.seen, self.own, self.groups = seen, own, (SimpleNamespace(size=size),) * 2
         self.swapped = np.array([False, True])
 
-    def positions(self, team: int) -> np.ndarray:
-        return np.array([[9, 0], [9, 0]]) if team else self.own
+    def positions(self, group: int) -> np.ndarray:
+        return np.array([[9, 0], [9, 0]]) if group else self.own
 
-    def observe(self, team: int) -> Decisions:
-        assert team == 1
+    def observe(self, group: int) -> Decisions:
+        if group == 0:
+            return self.seen
         zeros = torch.zeros(2, 0)
         return Decisions(zeros, zeros, np.array([0, 1]), np.array([0, 0]), np.array([5, 5]))
 
@@ -85,11 +86,12 @@ def scene(count: int, *, size: int = 4, own: np.ndarray | None = None, **changes
     with torch.no_grad():
         logits = policy.logits(decisions)
     plain: dict[str, Any] = {
-        "game": Standing(np.stack([agent, agent * 0], axis=1) if own is None else own, size),
-        "decisions": decisions,
-        "logits": logits,
-        "policy": policy,
-        "attack": PGD(threat=Threat(epsilon=0.5), steps=3),
+        "game": Standing(decisions, np.stack([agent, agent * 0], axis=1) if own is None else own, size),
+        "own": [0],
+        "seen": [decisions],
+        "logits": [logits],
+        "policies": [policy],
+        "attacks": [PGD(threat=Threat(epsilon=0.5), steps=3)],
         "count": count,
         "rngs": [np.random.default_rng(r) for r in range(2)],
         "rng": torch.Generator().manual_seed(0),
@@ -115,10 +117,9 @@ def test_nearest_are_nearest() -> None:
 def test_critical_are_those_whose_value_falls_most() -> None:
     """By hand: what each agent's expected value loses, one attacked state after the other."""
     where = scene(1)
-    policy = where.policy
+    (policy,), (seen,), (attack,) = where.policies, where.seen, where.attacks
     assert isinstance(policy, MeanFieldPolicy)
-    seen = where.decisions
-    adversarial = where.attack.perturb(policy, seen, torch.Generator().manual_seed(0))
+    adversarial = attack.perturb(policy, seen, torch.Generator().manual_seed(0))
     with torch.no_grad():
         values = policy.q_values(seen)
         clean, after = (policy.logits(d).softmax(1) for d in (seen, seen.showing(adversarial)))
@@ -133,15 +134,15 @@ def test_critical_are_those_whose_value_falls_most() -> None:
 def test_critical_are_the_same_where_states_are_compressed() -> None:
     """As a game gives them."""
     where = scene(2)
-    states = where.decisions.dense
-    compressed = replace(where, decisions=where.decisions.showing(compress(states.numpy())), rng=torch.Generator())
+    (seen,) = where.seen
+    compressed = replace(where, seen=[seen.showing(compress(seen.dense.numpy()))], rng=torch.Generator())
     dense = replace(where, rng=torch.Generator())
     assert (CriticalVictims().choose(compressed) == CriticalVictims().choose(dense)).all()
 
 
 def test_critical_needs_a_critic() -> None:
     with pytest.raises(UserError, match="need a policy with a critic"):
-        CriticalVictims().choose(scene(1, policy=object()))
+        CriticalVictims().choose(scene(1, policies=[object()]))
 
 
 class Rehearsal:

@@ -11,6 +11,7 @@ import torch
 
 from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS
+from marlrobust.games.scenario import roles_of
 from marlrobust.policies import library as places
 from marlrobust.policies.card import load_card
 from marlrobust.policies.checkpoint import load_policy, save_policy
@@ -94,7 +95,7 @@ def test_a_wrong_bundled_name_says_the_nearest(filled: Path, tmp_path: Path) -> 
 
 
 def test_own_and_bundled_policies_of_one_name_are_told_apart(runs: Path, filled: Path) -> None:
-    own, ours = Library(runs).choose(["romfac", "zoo:battle/romfac"], "battle")
+    own, ours = Library(runs).choose(["romfac", "zoo:battle/romfac"], {"battle": ("soldier",)})
     assert (own.name, ours.name) == ("romfac", "zoo-romfac")
 
 
@@ -102,12 +103,16 @@ def test_the_zoo_is_attacked_where_nothing_was_trained(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    chosen = Library(places.RUNS).choose([], None)
+    roles = {name: roles_of(kind.teams, (0,)) for name, kind in SCENARIOS.items()}
+    chosen = Library(places.RUNS).choose([], roles)
     assert {policy.full_name for policy in chosen} == {"zoo:battle/mfac", "zoo:battle/romfac", "zoo:pursuit/mfac"}
-    opponents = [Library(places.RUNS).opponent(None, scenario) for scenario in SCENARIOS]
+    opponents = [
+        Library(places.RUNS).opponent("a2c", name, roles_of(SCENARIOS[name].teams, (0,), others=True))
+        for name in ("battle", "pursuit")
+    ]
     assert all(opponent.bundled and opponent.name == "a2c" for opponent in opponents)
     with pytest.raises(UserError, match="no policies under elsewhere"):
-        Library(Path("elsewhere")).choose([], None)
+        Library(Path("elsewhere")).choose([], roles)
 
 
 def test_results_go_into_the_cards(filled: Path) -> None:
@@ -153,6 +158,6 @@ def test_what_comes_with_the_package_is_whole() -> None:
     assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
     names = {stored.full_name for stored in bundled()}
     methods = (*experiment.METHODS, experiment.OPPONENT)
-    assert names >= {f"zoo:{scenario}/{name}" for scenario in SCENARIOS for name in methods}
-    assert Library().policy("zoo:battle/romfac", "battle").bundled
-    assert Library().opponent("zoo:a2c", "pursuit").card.role == "prey"
+    assert names >= {f"zoo:{scenario}/{name}" for scenario in ("battle", "pursuit") for name in methods}
+    assert Library().policy("zoo:battle/romfac", "battle", "soldier").bundled
+    assert Library().opponent("zoo:a2c", "pursuit", ("prey",)).card.role == "prey"

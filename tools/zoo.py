@@ -15,6 +15,7 @@ import torch
 
 from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS
+from marlrobust.games.scenario import roles_of
 from marlrobust.policies.card import Card, Results, load_card, save_card
 from marlrobust.policies.checkpoint import load_policy, save_policy
 from marlrobust.policies.library import ZOO, bundled
@@ -63,8 +64,8 @@ def _is_spare(card: Card) -> bool:
     """Whether nobody will play it: where the teams have policies of their own, the opponent's method plays the
     opponent and nothing else."""
     scenario = SCENARIOS[card.scenario]
-    own, other = scenario.roles
-    return own != other and (card.role == other) != (card.method == scenario.opponent)
+    own, foes = (roles_of(scenario.teams, (0,), others=others) for others in (False, True))
+    return own != foes and (card.role in foes) != (card.method == scenario.opponent)
 
 
 def add_results(table: pd.DataFrame, attack: str = "pgd") -> int:

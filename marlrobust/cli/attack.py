@@ -30,7 +30,7 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @click.command("attack", cls=Command)
 @options(SweepSettings, policies="--policy", attacks="--attack", epsilons="--eps", agents="--agents")
 @options(SweepSettings, victims="--victims", budget="--budget", norm="--norm", features="--features")
-@options(SweepSettings, scenario="--scenario", opponent="--opponent", rounds="--rounds")
+@options(SweepSettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @game_options
 @options(SweepSettings, greedy="--greedy/--sample", seed="--seed", workers="--workers", device="--device")
 @config_option

@@ -15,7 +15,7 @@ from marlrobust.rows import RECORD
 
 @click.command("certify", cls=Command)
 @options(CertifySettings, policies="--policy", epsilons="--eps", attack="--attack", decisions="--decisions")
-@options(CertifySettings, scenario="--scenario", opponent="--opponent", rounds="--rounds")
+@options(CertifySettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @game_options
 @options(CertifySettings, seed="--seed")
 @config_option
@@ -37,7 +37,7 @@ def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> 
     settings = configuration.resolve(CertifySettings, layer, given(flags))
     ATTACKS.check(settings.attack.name)
     library = Library(runs)
-    library.choose(settings.policies, settings.scenario)  # said at once: a policy that there is not
+    library.choose(settings.policies, settings.roles())  # said at once: a policy that there is not
 
     from marlrobust.cli.reporting import print_report
     from marlrobust.evaluation.certify import run_certify

@@ -114,7 +114,7 @@ def out_option(text: str) -> Callable[[F], F]:
 
 
 def options(kind: type[Settings], **flags: str) -> Callable[[F], F]:
-    """An option for each of the fields `flags` of `kind`: its flag, with type, bounds, help and default of the field.
+    """An option for each of the fields `flags` of `kind`: its flags, with type, bounds, help and default of the field.
 
     A value that is not given is None or (), so that a file's, or the default, stays.
     """
@@ -150,7 +150,7 @@ def _option(kind: type[Settings], name: str, flag: str) -> Callable[[F], F]:
         how |= {"type": NameAndParameters() if arguments[0] is Named else str, "multiple": True, "metavar": "NAME"}
     elif origin is tuple:
         how |= {"type": Numbers(arguments[0]), "metavar": "X,Y,..." if arguments[0] is float else "N,N,..."}
-    return click.option(flag, name, **how)
+    return click.option(*flag.split(), name, **how)
 
 
 def _without_none(annotation: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from marlrobust.games import SCENARIOS
 
 
 @click.command("reproduce", cls=Command)
-@options(SweepSettings, scenario="--scenario", rounds="--rounds", agents="--agents", seed="--evaluation-seed")
+@options(SweepSettings, scenario="--game --scenario", rounds="--rounds", agents="--agents", seed="--evaluation-seed")
 @click.option(
     "--seeds",
     type=click.IntRange(1),

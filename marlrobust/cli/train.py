@@ -17,7 +17,7 @@ from marlrobust.training.settings import AdversarySettings, TrainSettings, train
 
 
 @click.command("train", cls=Command)
-@options(TrainSettings, method="--method", scenario="--scenario", seed="--seed")
+@options(TrainSettings, method="--method", scenario="--game --scenario", seed="--seed")
 @options(AdversarySettings, against="--against", opponent="--opponent")
 @options(TrainSettings, normal_rounds="--normal-rounds", loop_rounds="--loop-rounds")
 @game_option

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.errors import UserError
-from marlrobust.evaluation.plan import make_attack, parameters_json
+from marlrobust.evaluation.plan import make_attack, matched, parameters_json, tested_size
 from marlrobust.evaluation.play import BATCH
 from marlrobust.evaluation.provenance import class_of, computed_by, instructions
 from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
@@ -27,7 +27,7 @@ from marlrobust.files import digest
 from marlrobust.games import Scenario
 from marlrobust.games.game import Decisions
 from marlrobust.policies.bounds import CHUNK, certify
-from marlrobust.policies.library import Library, StoredPolicy
+from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy
 from marlrobust.progress import Progress
@@ -43,8 +43,10 @@ class Bracket:
     """One policy under one epsilon. Its rows depend on nothing else."""
 
     game: Scenario
+    scenario: str
+    team: tuple[int, ...]
     policy: StoredPolicy
-    opponent: StoredPolicy
+    opponent: StoredTeam | None
     attack: Attack
     attack_name: str
     rounds: int
@@ -54,8 +56,9 @@ class Bracket:
     @property
     def drawn_from(self) -> list[Any]:
         """What the decisions depend on: brackets that agree in it look at the same ones."""
-        game = [self.policy.card.scenario, class_of(self.game), self.game.model_dump(mode="json")]
-        return [game, self.policy.card.hash, self.opponent.card.hash, self.rounds, self.decisions, self.seed]
+        game = [self.scenario, class_of(self.game), self.game.model_dump(mode="json"), self.team]
+        foe = self.opponent and self.opponent.hash
+        return [game, self.policy.card.hash, foe, self.rounds, self.decisions, self.seed]
 
     @cached_property
     def id(self) -> str:
@@ -67,14 +70,14 @@ class Bracket:
     @property
     def name(self) -> str:
         """Of the file: readable, and unique."""
-        return slug(f"{self.policy.card.scenario}-{self.policy.name}-e{self.attack.threat.epsilon:g}") + f"-{self.id}"
+        return slug(f"{self.scenario}-{self.policy.name}-e{self.attack.threat.epsilon:g}") + f"-{self.id}"
 
 
 def run_certify(settings: CertifySettings, library: Library, out: Path | None, say: Say) -> tuple[pd.DataFrame, Path]:
     """One row a decision and epsilon (`rows.Decision`), stored under `out` or a folder of its own under results/,
     and that folder; what is stored there is not computed again. Raises UserError for what is not there."""
     brackets = _plan(settings, library)
-    names = dict.fromkeys(name for b in brackets for name in (b.policy.card.scenario, b.policy.name))
+    names = dict.fromkeys(name for b in brackets for name in (b.scenario, b.policy.name))
     folder = out or own_folder(digest([b.id for b in brackets]), ["certify", *names])
     store = Store(folder / CELLS, say, DecisionFacts, Decision)
     frames: list[pd.DataFrame] = []
@@ -97,18 +100,21 @@ def run_certify(settings: CertifySettings, library: Library, out: Path | None, s
 def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
     """A bracket for each policy and epsilon."""
     brackets = []
-    for policy in library.choose(settings.policies, settings.scenario):
-        scenario = policy.card.scenario
-        game, opponent = settings.game_of(scenario), library.opponent(settings.opponent, scenario)
-        team = game.make(1).teams[0]
+    for chosen in library.choose(settings.policies, settings.roles()):
+        match = matched(settings, chosen, library)
+        (policy, group), *more = match.under_test(chosen)
+        if more:
+            raise UserError(f"{chosen.full_name} has several roles: certificates are for teams of one")
         if not isinstance(policy.load(), MeanFieldPolicy):
             raise UserError(
                 f"{policy.full_name} has a network of another kind: certificates are for mean-field networks"
             )
         for epsilon in settings.epsilons:
-            attack = make_attack(settings.attack, "l_inf", epsilon, "all", team).resolved(policy, library)
+            attack = make_attack(settings.attack, "l_inf", epsilon, "all", group).resolved(policy, library)
             shared = settings.model_dump(include={"rounds", "decisions", "seed"})
-            brackets.append(Bracket(game, policy, opponent, attack, settings.attack.name, **shared))
+            who: dict[str, Any] = {"scenario": chosen.scenario, "team": match.team, "policy": policy}
+            who |= {"game": match.game, "opponent": match.opponent}
+            brackets.append(Bracket(**who, attack=attack, attack_name=settings.attack.name, **shared))
     return brackets
 
 
@@ -123,12 +129,13 @@ class _Idle(Attack):
 def draw(bracket: Bracket) -> Decisions:
     """Decisions of the policy's agents, drawn evenly, with replacement, from all that they make in the rounds."""
     slots = _Slots(bracket.decisions, stream(bracket.seed, "decisions"))
-    sides = bracket.policy.load(), bracket.opponent.load()
+    sides = [bracket.policy.load(), *([bracket.opponent.load()] if bracket.opponent else [])]
     for first in range(0, bracket.rounds, BATCH):
         numbers = range(first, min(first + BATCH, bracket.rounds))
         game = bracket.game.make(len(numbers))
-        everyone = Adversary(_Idle(threat=bracket.attack.threat), game.teams[0].size)
-        play_rounds(game, *sides, seed=bracket.seed, numbers=numbers, adversary=everyone, observers=[slots])
+        everyone = Adversary(_Idle(threat=bracket.attack.threat), tested_size(game.groups, bracket.team))
+        how: dict[str, Any] = {"seed": bracket.seed, "numbers": numbers, "tested": bracket.team}
+        play_rounds(game, *sides, adversary=everyone, observers=[slots], **how)
     return slots.drawn()
 
 
@@ -175,19 +182,19 @@ def _bracket(
     items = [Decision(**dict(zip(columns, line, strict=True))) for line in zip(*columns.values(), strict=True)]
     own, foe = bracket.policy, bracket.opponent
     facts = DecisionFacts(
-        scenario=own.card.scenario,
+        scenario=bracket.scenario,
         policy=own.name,
         method=own.card.method,
-        opponent=foe.name,
+        opponent=foe.name if foe else "",
         epsilon=attack.threat.epsilon,
         attack=bracket.attack_name,
-        attack_parameters=parameters_json(attack),
+        attack_parameters=parameters_json({own.card.role: attack}),
         rounds=bracket.rounds,
         seed=bracket.seed,
         cell=bracket.id,
         game=bracket.game.model_dump_json(),
         policy_hash=own.card.hash,
-        opponent_hash=foe.card.hash,
+        opponent_hash=foe.hash if foe else "",
         instructions=instructions(),
         versions=json.dumps(computed_by(), sort_keys=True),
     )

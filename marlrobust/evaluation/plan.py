@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -14,13 +14,15 @@ import numpy as np
 from marlrobust.attacks import ATTACKS, VICTIMS
 from marlrobust.attacks.attack import Attack, Threat
 from marlrobust.attacks.victims import RandomVictims, Victims
+from marlrobust.errors import UserError
 from marlrobust.evaluation.provenance import class_of, computed_by, instructions
-from marlrobust.evaluation.settings import Named, SweepSettings
+from marlrobust.evaluation.settings import Named, Played, SweepSettings
 from marlrobust.files import digest
 from marlrobust.games import Scenario
-from marlrobust.games.game import Team
+from marlrobust.games.game import Group
+from marlrobust.games.scenario import roles_of, team_numbers
 from marlrobust.parameters import build
-from marlrobust.policies.library import Library, StoredPolicy
+from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.rows import NOT_ATTACKED, Whole, slug
 
 
@@ -29,10 +31,11 @@ class Cell:
     """One policy under one attack with one count of attacked agents. Its rows depend on nothing else."""
 
     game: Scenario
-    teams: tuple[Team, Team]
-    policy: StoredPolicy
-    opponent: StoredPolicy
-    attack: Attack | None  # None: clean
+    groups: tuple[Group, ...]
+    team: tuple[int, ...]  # numbers of the teams under test
+    policy: StoredTeam
+    opponent: StoredTeam | None  # None where all teams are under test
+    attacks: Mapping[str, Attack]  # by role; none: clean
     attack_name: str
     features: str  # the part of a state that the attack's mask leaves free
     agents: int
@@ -47,14 +50,15 @@ class Cell:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that its rows depend on, resolved: never what was typed."""
-        attack = self.attack and {"class": class_of(self.attack), **self.attack.parameters()}
+        attacks: dict[str, Any] = {role: {"class": class_of(a), **a.parameters()} for role, a in self.attacks.items()}
         return {
-            "game": [self.policy.card.scenario, class_of(self.game), self.game.model_dump(mode="json")],
-            "policy": self.policy.card.hash,
-            "opponent": self.opponent.card.hash,
-            "attack": attack,
+            "game": [self.policy.scenario, class_of(self.game), self.game.model_dump(mode="json")],
+            "team": self.team,
+            "policy": self.policy.hash,
+            "opponent": self.opponent and self.opponent.hash,
+            "attack": attacks,
             "agents": self.agents,
-            "victims": attack and {"class": class_of(self.victims), **self.victims.parameters()},
+            "victims": attacks and {"class": class_of(self.victims), **self.victims.parameters()},
             "budget": self.budget,
             "rounds": self.rounds,
             "seed": self.seed,
@@ -72,15 +76,30 @@ class Cell:
     @cached_property
     def name(self) -> str:
         """Of the cell's file: readable, and unique by the identity."""
-        what = [self.policy.card.scenario, self.policy.name, self.attack_name]
-        if self.attack is not None:
-            what += [f"e{self.attack.threat.epsilon:g}", f"k{self.agents}", self.victims_name]
+        what = [self.policy.scenario, self.policy.name, self.attack_name]
+        if self.threat is not None:
+            what += [f"e{self.threat.epsilon:g}", f"k{self.agents}", self.victims_name]
         return f"{slug('-'.join(what))}-{self.id}"
+
+    @property
+    def sides(self) -> tuple[StoredTeam, ...]:
+        """All who play."""
+        return (self.policy,) if self.opponent is None else (self.policy, self.opponent)
+
+    @property
+    def threat(self) -> Threat | None:
+        """How far the attack may go: norm and radius are the same for all roles; None where there is no attack."""
+        return next((attack.threat for attack in self.attacks.values()), None)
+
+    @property
+    def size(self) -> int:
+        """Agents under test."""
+        return tested_size(self.groups, self.team)
 
     @cached_property
     def rehearsals(self) -> int:
         """Rounds that a search for its victims plays beside its own."""
-        return self.victims.rehearsals(self.agents, self.teams[0].size) if self.attack else 0
+        return self.victims.rehearsals(self.agents, self.size) if self.attacks else 0
 
     @property
     def work(self) -> int:
@@ -90,7 +109,7 @@ class Cell:
     @property
     def cost(self) -> float:
         """What its work costs, in clean rounds, roughly: an attacked decision is worth five."""
-        return self.work * (1 + 4 * self.agents / self.teams[0].size)
+        return self.work * (1 + 4 * self.agents / self.size)
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ class Plan:
         return digest([sorted(cell.id for cell in self.cells), [w.model_dump() for w in self.wholes]])[:16]
 
 
-def plan(settings: SweepSettings, policies: Sequence[StoredPolicy], library: Library) -> Plan:
+def plan(settings: SweepSettings, policies: Sequence[StoredTeam], library: Library) -> Plan:
     """The evaluation of `policies`. Raises UserError, before anything is played, for what is not there or cannot be.
 
     A clean cell serves every attack; a count above the team's size is the whole team's, played once.
@@ -116,38 +135,39 @@ def plan(settings: SweepSettings, policies: Sequence[StoredPolicy], library: Lib
     wholes: dict[Whole, None] = {}
     notes: dict[str, None] = {}
     victims = [build("victims", v.name, VICTIMS[v.name], v.parameters) for v in settings.victims]
-    first: dict[tuple[str, str], StoredPolicy] = {}
+    first: dict[tuple[str, str], StoredTeam] = {}
     for policy in policies:
-        scenario = policy.card.scenario
-        if (same := first.setdefault((scenario, policy.card.hash), policy)) is not policy:
+        scenario = policy.scenario
+        if (same := first.setdefault((scenario, policy.hash), policy)) is not policy:
             notes[f"{policy.full_name} has the same weights as {same.full_name}: it is played once, as that."] = None
             continue
-        game, opponent = settings.game_of(scenario), library.opponent(settings.opponent, scenario)
-        teams = game.make(1).teams
+        match = matched(settings, policy, library)
+        team_size = tested_size(match.groups, match.team)
         shared: dict[str, Any] = {
-            **{"game": game, "teams": teams, "policy": policy, "opponent": opponent, "features": settings.features},
+            **{field.name: getattr(match, field.name) for field in fields(match)},
+            **{"policy": policy, "features": settings.features},
             **settings.model_dump(include={"rounds", "seed", "greedy", "device"}),
         }
         attacks = [
-            (asked.name, make_attack(asked, settings.norm, epsilon, settings.features, teams[0]))
+            (asked.name, match.attacks(policy, asked, settings.norm, epsilon, settings.features))
             for asked, epsilon in product(settings.attacks, settings.epsilons)
         ]
-        for note in _notes(settings, game, (policy, opponent)):
+        for note in _notes(settings, match.game, (policy, match.opponent)):
             notes[note] = None
         for count in settings.agents:
             if count == 0:
-                add(cells, Cell(attack=None, attack_name=NOT_ATTACKED, **NOBODY, **shared))
+                add(cells, Cell(attacks={}, attack_name=NOT_ATTACKED, **NOBODY, **shared))
                 continue
-            size = min(count, teams[0].size)
+            size = min(count, team_size)
             if count > size:
                 wholes[Whole(scenario=scenario, asked=count, team_size=size)] = None
-            for (name, attack), (asked, how) in product(attacks, zip(settings.victims, victims, strict=True)):
-                resolved = attack.resolved(policy, library)
+            for (name, by_role), (asked, how) in product(attacks, zip(settings.victims, victims, strict=True)):
+                resolved = {p.card.role: by_role[p.card.role].resolved(p, library) for p in policy.policies}
                 who: dict[str, Any] = {"agents": size, "victims": how, "victims_name": asked.name}
-                cell = Cell(attack=resolved, attack_name=name, **who, budget=settings.budget, **shared)
+                cell = Cell(attacks=resolved, attack_name=name, **who, budget=settings.budget, **shared)
                 assert cell.work >= cell.rounds  # asked now: it raises where a search has too few rounds
                 add(cells, cell)
-    bundled = dict.fromkeys(p.name for c in cells.values() for p in (c.policy, c.opponent) if p.bundled)
+    bundled = dict.fromkeys(p.name for c in cells.values() for p in c.sides if p.bundled)
     said = [
         *(
             f"{w.scenario} has {w.team_size} agents under test: a count of {w.asked} means the whole team."
@@ -166,16 +186,61 @@ def add(cells: dict[str, Cell], cell: Cell) -> None:
     cells.setdefault(cell.id, cell)
 
 
-def make_attack(asked: Named, norm: str, epsilon: float, features: str, team: Team) -> Attack:
-    """The attack that was asked for, on states of `team`; raises UserError for parameters that it has not."""
+@dataclass(frozen=True)
+class Match:
+    """The game that a policy is tested in, and who plays it there: see `Cell`."""
+
+    game: Scenario
+    groups: tuple[Group, ...]
+    team: tuple[int, ...]
+    opponent: StoredTeam | None
+
+    def under_test(self, policy: StoredTeam) -> list[tuple[StoredPolicy, Group]]:
+        """Each policy of the teams under test, with a group that it plays."""
+        groups = {group.role: group for group in reversed(self.groups) if group.team in self.team}
+        return [(p, groups[p.card.role]) for p in policy.policies]
+
+    def attacks(self, policy: StoredTeam, asked: Named, norm: str, epsilon: float, features: str) -> dict[str, Attack]:
+        """The attack that was asked for, on each role of the policy; see `make_attack`."""
+        return {p.card.role: make_attack(asked, norm, epsilon, features, group) for p, group in self.under_test(policy)}
+
+
+def matched(settings: Played, policy: StoredTeam, library: Library) -> Match:
+    """The match of a policy; raises UserError for a team or an opponent that is not there, and for a policy that takes
+    other states than its agents see."""
+    game = settings.game_of(policy.scenario)
+    numbers = team_numbers(game.teams, settings.team)
+    foes = roles_of(game.teams, numbers, others=True)
+    if settings.opponent and not foes:
+        raise UserError(f"nobody plays against the policies here: leave out the opponent '{settings.opponent}'")
+    opponent = library.opponent(settings.opponent or game.opponent, policy.scenario, foes) if foes else None
+    groups = game.make(1).groups
+    by_role = {group.role: group for group in groups}
+    for p in (*policy.policies, *(opponent.policies if opponent else ())):
+        seen, takes = by_role[p.card.role].state_size, p.card.state_size
+        if takes not in (0, seen):
+            raise UserError(f"{p.full_name} takes states of {takes} numbers, a {p.card.role} here sees {seen}")
+    return Match(game, groups, numbers, opponent)
+
+
+def tested_size(groups: Sequence[Group], team: Sequence[int]) -> int:
+    """Agents of the teams under test, at a round's start."""
+    return sum(group.size for group in groups if group.team in team)
+
+
+def make_attack(asked: Named, norm: str, epsilon: float, features: str, group: Group) -> Attack:
+    """The attack that was asked for, on states of `group`; raises UserError for parameters that it has not, and where
+    the states have no such part."""
     mask = None
     if features != "all":
-        mask = (np.arange(team.state_size) < team.view_size) == (features == "view")
+        mask = (np.arange(group.state_size) < group.view_size) == (features == "view")
+        if not mask.any():
+            raise UserError(f"the states of a {group.role} have no part '{features}': leave out --features")
     threat = Threat(norm=norm, epsilon=epsilon, features=mask)  # type: ignore[arg-type]
     return build("attack", asked.name, ATTACKS[asked.name], asked.parameters, threat=threat)
 
 
-def _notes(settings: SweepSettings, game: Scenario, policies: tuple[StoredPolicy, ...]) -> list[str]:
+def _notes(settings: SweepSettings, game: Scenario, teams: tuple[StoredTeam | None, ...]) -> list[str]:
     """Doubts that are known before a round is played."""
     notes = [
         f"Epsilon {epsilon:g} is larger than the range in which nearly all numbers of a state lie ({game.span:g}): "
@@ -183,7 +248,7 @@ def _notes(settings: SweepSettings, game: Scenario, policies: tuple[StoredPolicy
         for epsilon in settings.epsilons
         if epsilon > game.span
     ]
-    for p in policies:
+    for p in filter(None, teams):
         if p.card.interrupted:
             notes.append(
                 f"The training of {p.full_name} was interrupted after {p.card.rounds} of "
@@ -192,11 +257,15 @@ def _notes(settings: SweepSettings, game: Scenario, policies: tuple[StoredPolicy
     return notes
 
 
-def parameters_json(thing: Attack | Victims | None) -> str:
-    """A thing's parameters as a row has them; what a mask leaves free, the column `features` says."""
-    if thing is None:
-        return "{}"
-    parameters = thing.parameters()
-    if "threat" in parameters:
+def parameters_json(attacks: Mapping[str, Attack]) -> str:
+    """The attack's parameters as a row has them, those in which roles differ by role; what a mask leaves free, the
+    column `features` says."""
+    by_role = {role: attack.parameters() for role, attack in attacks.items()}
+    for parameters in by_role.values():
         parameters["threat"] = {k: v for k, v in parameters["threat"].items() if k != "features"}
-    return json.dumps(parameters, sort_keys=True)
+    first: dict[str, Any] = next(iter(by_role.values()), {})
+    shared = {
+        name: value if all(p[name] == value for p in by_role.values()) else {r: p[name] for r, p in by_role.items()}
+        for name, value in first.items()
+    }
+    return json.dumps(shared, sort_keys=True)

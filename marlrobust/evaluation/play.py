@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ import torch
 from marlrobust.attacks.victim_search import FixedVictims, TriedVictims
 from marlrobust.attacks.victims import Victims
 from marlrobust.evaluation.plan import Cell, parameters_json
-from marlrobust.evaluation.probes import Sample, measure
+from marlrobust.evaluation.probes import Sample, measure, together
 from marlrobust.evaluation.provenance import computed_by, instructions
 from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
 from marlrobust.games.game import Bools, Floats, Ints
@@ -33,24 +34,26 @@ def play(cell: Cell, observers: Sequence[Observer] = ()) -> tuple[Facts, list[Ro
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        sides = (cell.policy.load(cell.device), cell.opponent.load(cell.device))
+        sides = [side.load(cell.device) for side in cell.sides]
         adversary = _adversary(cell, sides, observers)
         sample = Sample(stream(cell.seed, "checks"))
         rounds = play_numbers(cell, sides, range(cell.rounds), cell.seed, adversary, (*observers, sample))
         decisions = sample.decisions()
-        probed: dict[str, float | None] = {}
-        if cell.attack is not None:
-            rng = torch_stream(cell.seed, "checks", device=cell.device)
-            probed = measure(sides[0], cell.attack, decisions, rng)
+        rng = torch_stream(cell.seed, "checks", device=cell.device)
+        probed = [
+            (len(some), measure(sides[0][role], cell.attacks[role], some, rng))
+            for group, some in decisions.items()
+            for role in [cell.groups[group].role]
+        ]
     finally:
         torch.set_num_threads(threads)
     found = adversary.victims if adversary else None
-    return _facts(cell, 0 if decisions is None else len(decisions), probed, found), rounds
+    return _facts(cell, together(probed), found), rounds
 
 
 def play_numbers(
     cell: Cell,
-    sides: tuple[Policy, Policy],
+    sides: Sequence[Mapping[str, Policy]],
     numbers: Sequence[int],
     seed: int,
     adversary: Adversary | None,
@@ -63,18 +66,27 @@ def play_numbers(
         own = adversary
         if adversary is not None and isinstance(adversary.victims, TriedVictims):
             own = replace(adversary, victims=adversary.victims.part(first, first + len(part)))
-        how = {"adversary": own, "greedy": cell.greedy, "device": cell.device, "observers": observers}
-        played += play_rounds(cell.game.make(len(part)), *sides, seed=seed, numbers=part, **how)  # type: ignore[arg-type]
+        played += play_rounds(
+            cell.game.make(len(part)),
+            *sides,
+            seed=seed,
+            tested=cell.team,
+            adversary=own,
+            numbers=part,
+            greedy=cell.greedy,
+            device=cell.device,
+            observers=observers,
+        )
     return played
 
 
-def _adversary(cell: Cell, sides: tuple[Policy, Policy], observers: Sequence[Observer]) -> Adversary | None:
+def _adversary(cell: Cell, sides: Sequence[Mapping[str, Policy]], observers: Sequence[Observer]) -> Adversary | None:
     """Who attacks, after the victims were searched for that have to be."""
-    if cell.attack is None:
+    if not cell.attacks:
         return None
-    adversary = Adversary(cell.attack, cell.agents, cell.victims, cell.budget)
+    adversary = Adversary(cell.attacks, cell.agents, cell.victims, cell.budget)
     rehearse = partial(_rehearse, cell, sides, adversary, observers)
-    return replace(adversary, victims=cell.victims.search(cell.agents, cell.teams[0].size, rehearse))
+    return replace(adversary, victims=cell.victims.search(cell.agents, cell.size, rehearse))
 
 
 def rehearsal_seed(seed: int) -> int:
@@ -84,7 +96,7 @@ def rehearsal_seed(seed: int) -> int:
 
 def _rehearse(
     cell: Cell,
-    sides: tuple[Policy, Policy],
+    sides: Sequence[Mapping[str, Policy]],
     adversary: Adversary,
     observers: Sequence[Observer],
     victims: TriedVictims,
@@ -96,41 +108,39 @@ def _rehearse(
     return np.array([r.reward for r in played]), np.array([r.swapped for r in played])
 
 
-def _facts(cell: Cell, probed_states: int, probed: dict[str, float | None], victims: Victims | None) -> Facts:
+def _facts(cell: Cell, probed: dict[str, Any], victims: Victims | None) -> Facts:
     """What all of the cell's rows share."""
-    own, foe = cell.policy, cell.opponent
+    own, foe, threat = cell.policy, cell.opponent, cell.threat
+    teams = list(cell.game.teams)
     return Facts(
-        scenario=own.card.scenario,
+        scenario=own.scenario,
+        team="+".join(teams[i] for i in cell.team),
         policy=own.name,
         method=own.card.method,
-        opponent=foe.name,
+        opponent=foe.name if foe else "",
         attack=cell.attack_name,
-        epsilon=cell.attack.threat.epsilon if cell.attack else 0.0,
+        epsilon=threat.epsilon if threat else 0.0,
         attacked_agents=cell.agents,
         victims=cell.victims_name,
         budget=cell.budget or 0,
         seed=cell.seed,
         cell=cell.id,
-        norm=cell.attack.threat.norm if cell.attack else "",
-        features=cell.features if cell.attack else "",
+        norm=threat.norm if threat else "",
+        features=cell.features if threat else "",
         greedy=cell.greedy,
-        attack_parameters=parameters_json(cell.attack),
-        victims_parameters=parameters_json(cell.victims if cell.attack else None),
+        attack_parameters=parameters_json(cell.attacks),
+        victims_parameters=json.dumps(cell.victims.parameters() if threat else {}, sort_keys=True),
         victims_found=json.dumps(victims.agents) if isinstance(victims, FixedVictims) else "",
         search_rounds=cell.rehearsals,
         game=cell.game.model_dump_json(),
-        team_size=cell.teams[0].size,
-        opponents=cell.teams[1].size,
-        policy_hash=own.card.hash,
-        opponent_hash=foe.card.hash,
-        opponent_method=foe.card.method,
+        team_size=cell.size,
+        opponents=sum(group.size for group in cell.groups) - cell.size,
+        policy_hash=own.hash,
+        opponent_hash=foe.hash if foe else "",
+        opponent_method=foe.card.method if foe else "",
         train_seed=own.card.seed,
         train_rounds=own.card.rounds,
-        probe_states=probed_states,
-        probe_noise=probed.get("probe_noise"),
-        probe_probabilities=probed.get("probe_probabilities"),
-        probe_zero_gradients=probed.get("probe_zero_gradients"),
-        probe_loss_rises=probed.get("probe_loss_rises"),
+        **probed,
         instructions=instructions(),
         versions=json.dumps(computed_by(), sort_keys=True),
     )

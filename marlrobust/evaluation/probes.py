@@ -5,6 +5,9 @@ The numbers go into the rows; `reports.doubts` says which of them cast doubt on 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +26,7 @@ class Sample(Observer):
     def __init__(self, rng: np.random.Generator, size: int = 256) -> None:
         self.rng, self.size = rng, size
         self._keys = np.zeros(0)
-        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._kept: list[tuple[int, Tensor, Tensor]] = []
 
     def attacked(self, decisions: Decisions, shown: Tensor) -> None:
         """See `Observer.attacked`; what is kept is copied."""
@@ -34,29 +37,41 @@ class Sample(Observer):
         kept = np.argsort(keys, kind="stable")[: self.size]
         self._keys = keys[kept]
         own = decisions.take(torch.from_numpy(new))
-        seen = [*self._kept, *zip(own.dense.unbind(), own.mean_actions.unbind(), strict=True)]
+        rows = zip([own.group] * len(own), own.dense.unbind(), own.mean_actions.unbind(), strict=True)
+        seen = [*self._kept, *rows]
         self._kept = [seen[i] for i in kept]
 
-    def decisions(self) -> Decisions | None:
-        """The m <= size decisions that were kept; None for none."""
-        if not self._kept:
-            return None
-        states, mean_actions = zip(*self._kept, strict=True)
-        return Decisions.of(torch.stack(states), torch.stack(mean_actions))
+    def decisions(self) -> dict[int, Decisions]:
+        """The decisions that were kept, at most `size` in all, by the number of their group."""
+        found = {}
+        for group in sorted({group for group, _, _ in self._kept}):
+            states, mean_actions = zip(*(row[1:] for row in self._kept if row[0] == group), strict=True)
+            found[group] = Decisions.of(torch.stack(states), torch.stack(mean_actions))
+        return found
 
 
-def measure(
-    policy: Policy, attack: Attack, decisions: Decisions | None, rng: torch.Generator
-) -> dict[str, float | None]:
-    """Shares of the m clean `decisions`, in [0, 1]; None where there are none, or the attack has no such thing.
+PROBES = ("probe_noise", "probe_probabilities", "probe_zero_gradients", "probe_loss_rises")
 
-    probe_states: m; probe_noise: two forward passes differ; probe_probabilities: the outputs are not below zero
+
+def together(groups: Sequence[tuple[int, Mapping[str, float | None]]]) -> dict[str, Any]:
+    """What was measured of several groups, each with its number of decisions, as the columns of a row: their mean over
+    all decisions; None where one has no such thing, or there is none. probe_states: decisions in all."""
+    total = sum(n for n, _ in groups)
+    found: dict[str, Any] = {"probe_states": total}
+    for name in PROBES:
+        shares = [(n / total, share) for n, measured in groups if (share := measured[name]) is not None]
+        found[name] = sum(n * share for n, share in shares) if shares and len(shares) == len(groups) else None
+    return found
+
+
+def measure(policy: Policy, attack: Attack, decisions: Decisions, rng: torch.Generator) -> dict[str, float | None]:
+    """Shares of the m clean `decisions`, m > 0, in [0, 1]; None where the attack has no such thing.
+
+    probe_noise: two forward passes differ; probe_probabilities: the outputs are not below zero
     and sum to one; probe_zero_gradients: the gradient of the cross-entropy to the likeliest action is zero, or so
     saturated that it is below 1e-10, in every feature (gradient attacks alone); probe_loss_rises: PGD (FGSM is
     one) ends with a higher cross-entropy than it found.
     """
-    if decisions is None:
-        return dict.fromkeys(("probe_noise", "probe_probabilities", "probe_zero_gradients", "probe_loss_rises"))
     with torch.no_grad():
         logits, again = (policy.logits(decisions) for _ in range(2))
     noise = ((logits - again).abs() > 1e-5 * (1 + logits.abs())).any(1)

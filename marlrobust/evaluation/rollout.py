@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,22 +12,26 @@ from torch import Tensor
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
-from marlrobust.games.game import Bools, Decisions, Game, Ints
+from marlrobust.errors import UserError
+from marlrobust.games.game import Bools, Decisions, Game, Ints, can_swap
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy, checked, sample_actions
 from marlrobust.rows import Round
 from marlrobust.streams import stream, torch_stream
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Adversary:
-    """Who moves what a team sees.
+    """Who moves what the teams under test see.
 
-    count: agents of the team that are attacked, at most its size; victims: how they are chosen; budget: steps of a
-    round in which `attack` may change a state, the first ones in which it does; None for no limit.
+    attack: on all their agents, or one for each role; count: agents that are attacked, at most all of them; victims:
+    how they are chosen; budget: steps of a round in which `attack` may change a state, the first ones in which it
+    does; None for no limit.
     """
 
-    attack: Attack
+    attack: Attack | Mapping[str, Attack]
     count: int
     victims: Victims = field(default_factory=RandomVictims)
     budget: int | None = None
@@ -42,83 +47,153 @@ class Observer:
         """A step was played."""
 
 
+Policies = Policy | Mapping[str, Policy]
+"""One for all groups, or one for each role."""
+
+
 @torch.no_grad()
 def play_rounds(
     game: Game,
-    policy: Policy,
-    opponent: Policy,
+    policy: Policies,
+    opponent: Policies | None = None,
     *,
     seed: int,
+    tested: Sequence[int] = (0,),
     adversary: Adversary | None = None,
     numbers: Sequence[int] | None = None,
     greedy: bool = False,
     device: str = "cpu",
     observers: Sequence[Observer] = (),
 ) -> list[Round]:
-    """Play the game's R rounds, with the policy on team 0, which `adversary` attacks, and the opponent on team 1.
+    """Play the game's R rounds, with the policy on the teams `tested`, which `adversary` attacks, and the opponent on
+    all others.
 
-    numbers: the rounds' own, 0 to R - 1 if not given. A round's start, random victims and both policies' noise depend
+    numbers: the rounds' own, 0 to R - 1 if not given. A round's start, random victims and all policies' noise depend
     on `seed` and its number alone, so that rounds with and without an attack are pairs. The attack sees the victims
-    of all rounds at once. greedy: take the likeliest action, else sample. device: of the policies.
-    Raises UserError for a policy that does not answer with one finite logit per action.
+    of all rounds at once, a call for each group. greedy: take the likeliest action, else sample. device: of the
+    policies. Raises UserError for a group without a policy, and for a policy that does not answer with one finite
+    logit per action.
     """
     numbers = range(game.rounds) if numbers is None else numbers
-    may_swap = game.teams[0].role == game.teams[1].role
+    may_swap = can_swap(game.groups)
     seeds = np.array([stream(seed, "game", r).integers(2**31 - 1) for r in numbers])
     swap = np.array([may_swap and stream(seed, "side", r).random() < 0.5 for r in numbers])
-    noise = [_Noise(seed, name, numbers, game.teams[i].size) for i, name in enumerate(("policy", "opponent"))]
+    own = [g for g, group in enumerate(game.groups) if group.team in tested]
+    foes = [g for g in range(len(game.groups)) if g not in own]
+    ours = _Side(game, own, policy, seed, numbers, "policy")
+    theirs = _Side(game, foes, opponent, seed, numbers, "opponent")
     tally = _Tally(numbers)
-    attacked = _Attacked(game, policy, adversary, seed, numbers, device) if adversary and adversary.count else None
+    attacked = _Attacked(ours, adversary, seed, numbers, device) if adversary and adversary.count else None
 
     game.reset(seeds, swap)
     while game.active.any():
-        seen, foes = game.observe(0).to(device), game.observe(1).to(device)
-        logits = _logits(policy, seen, game.teams[0].n_actions, "the policy")
+        seen, foes_seen = ours.observe(device), theirs.observe(device)
+        logits = ours.logits(seen)
         if attacked is not None:
             attacked.step(seen, logits, tally, observers)
-        actions = _choose(logits, None if greedy else noise[0].draw(seen, game.active))
-        foe_logits = _logits(opponent, foes, game.teams[1].n_actions, "the opponent")
-        foe_actions = _choose(foe_logits, None if greedy else noise[1].draw(foes, game.active))
-        outcome, _ = game.step((actions, foe_actions))
-        tally.rewarded(seen.round, outcome.rewards)
+        actions = ours.choose(seen, logits, greedy) | theirs.choose(foes_seen, theirs.logits(foes_seen), greedy)
+        outcomes = game.step([actions[g] for g in range(len(game.groups))])
+        for g, decisions in zip(own, seen, strict=True):
+            tally.rewarded(decisions.round, outcomes[g].rewards)
         for observer in observers:
             observer.stepped(game)
-    return tally.rounds(game)
+    return tally.rounds(game, tested)
+
+
+class _Side:
+    """Groups of a game, each with its policy, and the noise of their actions."""
+
+    def __init__(
+        self,
+        game: Game,
+        groups: Sequence[int],
+        policies: Policies | None,
+        seed: int,
+        numbers: Sequence[int],
+        name: str,
+    ) -> None:
+        """name: of the side, and of its noise."""
+        self.game, self.groups, self.name = game, groups, name
+        self.policies = [_for_role(policies, game.groups[g].role, name) for g in groups]
+        self.noise = _Noise(seed, name, numbers, [game.groups[g].size for g in groups])
+
+    def observe(self, device: str) -> list[Decisions]:
+        return [self.game.observe(g).to(device) for g in self.groups]
+
+    def logits(self, seen: Sequence[Decisions]) -> list[Tensor]:
+        """Logits (n, a) of each group; our own policies read compressed states, others get them dense."""
+        answers = []
+        for g, policy, decisions in zip(self.groups, self.policies, seen, strict=True):
+            n_actions = self.game.groups[g].n_actions
+            if not len(decisions):
+                answers.append(decisions.mean_actions.new_zeros(0, n_actions))
+                continue
+            if type(policy) is not MeanFieldPolicy:  # a subclass may read its states otherwise
+                decisions = decisions.showing(decisions.dense)
+            answers.append(checked(policy.logits(decisions), len(decisions), n_actions, f"the {self.name}"))
+        return answers
+
+    def choose(self, seen: Sequence[Decisions], logits: Sequence[Tensor], greedy: bool) -> dict[int, Ints]:
+        """An action (n,) for each agent of each group, by the group's number."""
+        if greedy:
+            chosen = [x.argmax(1) for x in logits]
+        else:
+            uniforms = self.noise.draw(seen, self.game.active)
+            chosen = [sample_actions(x, u.to(x.device)) for x, u in zip(logits, uniforms, strict=True)]
+        return {g: actions.cpu().numpy() for g, actions in zip(self.groups, chosen, strict=True)}
+
+
+def _for_role(given: T | Mapping[str, T] | None, role: str, what: str) -> T:
+    """What a role plays or is attacked with; raises UserError where it has none."""
+    found = given.get(role) if isinstance(given, Mapping) else given
+    if found is None:
+        raise UserError(f"there is no {what} for the role '{role}': give one for each role of the game")
+    return found
 
 
 class _Attacked:
     """An adversary at work in one batch of rounds."""
 
-    def __init__(
-        self, game: Game, policy: Policy, adversary: Adversary, seed: int, numbers: Sequence[int], device: str
-    ) -> None:
-        self.game, self.policy, self.adversary = game, policy, adversary
+    def __init__(self, side: _Side, adversary: Adversary, seed: int, numbers: Sequence[int], device: str) -> None:
+        self.side, self.game, self.adversary = side, side.game, adversary
+        groups = [self.game.groups[g] for g in side.groups]
+        self.attacks = [_for_role(adversary.attack, group.role, "attack") for group in groups]
+        self.starts = np.cumsum([0, *(group.size for group in groups)])  # of each group among all agents under test
         self.limit = np.inf if adversary.budget is None else adversary.budget
         self.rngs = [stream(seed, "victims", r) for r in numbers]
         part = [numbers[0]] if numbers[0] else []  # of rounds that are played in several batches
         self.victim_rng = torch_stream(seed, "victims", *part, device=device)
         self.attack_rng = torch_stream(seed, "attack", *part, device=device)
-        self.chosen: Bools | None = None  # (R, size)
+        self.chosen: Bools | None = None  # (R, all agents under test)
 
-    def step(self, seen: Decisions, logits: Tensor, tally: _Tally, observers: Sequence[Observer]) -> None:
+    def step(
+        self, seen: Sequence[Decisions], logits: Sequence[Tensor], tally: _Tally, observers: Sequence[Observer]
+    ) -> None:
         """Put the logits (n, a) of attacked agents in the place of their clean ones."""
-        may = (tally.attacked_steps < self.limit)[seen.round]
-        if not may.any():
+        may = tally.attacked_steps < self.limit
+        if not any(may[d.round].any() for d in seen):
             return
-        rows = np.flatnonzero(self._victims(seen, logits)[seen.round, seen.agent] & may)
-        if len(rows):
-            changed, flipped = self._attack(seen, logits, torch.from_numpy(rows), observers)
-            tally.attacked(seen.round[rows], changed, flipped)
+        chosen = self._victims(seen, logits)
+        found: list[tuple[Ints, Bools, Bools]] = []  # rounds of the attacked rows, which changed, which flipped
+        for k, decisions in enumerate(seen):
+            rows = np.flatnonzero(chosen[decisions.round, self.starts[k] + decisions.agent] & may[decisions.round])
+            if len(rows):
+                brought = self._attack(k, decisions, logits[k], torch.from_numpy(rows), observers)
+                found.append((decisions.round[rows], *brought))
+        if found:
+            rounds, changed, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            tally.attacked(rounds, changed, flipped)
 
-    def _victims(self, seen: Decisions, logits: Tensor) -> Bools:
+    def _victims(self, seen: Sequence[Decisions], logits: Sequence[Tensor]) -> Bools:
         a = self.adversary
         if self.chosen is None or a.victims.every_step:
             scene = Scene(
                 game=self.game,
-                decisions=seen,
+                own=self.side.groups,
+                seen=seen,
                 logits=logits,
-                policy=self.policy,
-                attack=a.attack,
+                policies=self.side.policies,
+                attacks=self.attacks,
                 count=a.count,
                 rngs=self.rngs,
                 rng=self.victim_rng,
@@ -127,52 +202,44 @@ class _Attacked:
         return self.chosen
 
     def _attack(
-        self, seen: Decisions, logits: Tensor, rows: Tensor, observers: Sequence[Observer]
+        self, k: int, seen: Decisions, logits: Tensor, rows: Tensor, observers: Sequence[Observer]
     ) -> tuple[Bools, Bools]:
-        """(len(rows),) whether each state, and argmax, changed.
+        """(len(rows),) whether each state, and argmax, of group k changed.
 
         A state that comes back unchanged keeps its logits bit for bit.
         """
+        policy = self.side.policies[k]
         rows = rows.to(logits.device)
         clean = seen.take(rows)
-        shown = self.adversary.attack.perturb(self.policy, clean, self.attack_rng)
+        shown = self.attacks[k].perturb(policy, clean, self.attack_rng)
         for observer in observers:
             observer.attacked(clean, shown)
         changed = (shown != clean.dense).any(1)
         moved = rows[changed]
         flipped = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
         if len(moved):
-            attacked = self.policy.logits(clean.take(changed).showing(shown[changed]))
+            attacked = policy.logits(clean.take(changed).showing(shown[changed]))
             checked(attacked, len(moved), logits.shape[1], "the policy under attack")
             flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
             logits[moved] = attacked
         return changed.cpu().numpy(), flipped.cpu().numpy()
 
 
-def _logits(policy: Policy, seen: Decisions, n_actions: int, who: str) -> Tensor:
-    """Logits (n, a); our own policies read compressed states, others get them dense."""
-    if type(policy) is not MeanFieldPolicy:  # a subclass may read its states otherwise
-        seen = seen.showing(seen.dense)
-    return checked(policy.logits(seen), len(seen), n_actions, who)
-
-
-def _choose(logits: Tensor, uniforms: Tensor | None) -> Ints:
-    chosen = logits.argmax(1) if uniforms is None else sample_actions(logits, uniforms.to(logits.device))
-    actions: Ints = chosen.cpu().numpy()
-    return actions
-
-
 class _Noise:
-    """One uniform number an agent and step, from each round's own stream: a death shifts nobody's numbers."""
+    """One uniform number per agent and step, from each round's own stream: a death shifts nobody's numbers."""
 
-    def __init__(self, seed: int, name: str, rounds: Sequence[int], size: int) -> None:
+    def __init__(self, seed: int, name: str, rounds: Sequence[int], sizes: Sequence[int]) -> None:
+        """sizes: of the groups that draw from it."""
         self.streams = [stream(seed, name, r) for r in rounds]
-        self.numbers = np.zeros((len(rounds), size), np.float32)
+        self.starts = np.cumsum([0, *sizes])
+        self.numbers = np.zeros((len(rounds), int(self.starts[-1])), np.float32)
 
-    def draw(self, seen: Decisions, active: Bools) -> Tensor:
+    def draw(self, seen: Sequence[Decisions], active: Bools) -> list[Tensor]:
+        """Numbers (n,) in [0, 1) for the agents of each group."""
         for r in np.flatnonzero(active).tolist():
             self.streams[r].random(out=self.numbers[r], dtype=np.float32)
-        return torch.from_numpy(self.numbers[seen.round, seen.agent])
+        drawn = zip(self.starts, seen, strict=False)
+        return [torch.from_numpy(self.numbers[d.round, start + d.agent]) for start, d in drawn]
 
 
 class _Tally:
@@ -191,17 +258,17 @@ class _Tally:
         self.decisions += np.bincount(rounds, minlength=len(self.decisions))
         self.flips += np.bincount(rounds[flipped], minlength=len(self.flips))
 
-    def rounds(self, game: Game) -> list[Round]:
+    def rounds(self, game: Game, tested: Sequence[int]) -> list[Round]:
         columns = {
             "round": np.asarray(self.numbers),
             "reward": self.reward,
             "steps": game.steps,
-            "cut": ~game.extinct,
+            "cut": ~game.ended,
             "swapped": game.swapped,
             "attacked_steps": self.attacked_steps,
             "decisions": self.decisions,
             "flips": self.flips,
-            **game.results(),
+            **(game.results(tested[0]) if len(tested) == 1 else {}),  # of several teams together a game says nothing
         }
         values = {name: column.tolist() for name, column in columns.items()}
         return [Round(**{name: column[r] for name, column in values.items()}) for r in range(game.rounds)]

@@ -17,7 +17,7 @@ from marlrobust.errors import UserError
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.evaluation.store import Store
 from marlrobust.files import write_bytes
-from marlrobust.policies.library import Library, StoredPolicy
+from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.progress import Progress
 from marlrobust.rows import RECORD, Facts, PolicyFacts, Record, Round, frame, slug
 
@@ -49,7 +49,7 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
         ATTACKS.check(attack.name)
     for victims in settings.victims:
         VICTIMS.check(victims.name)
-    policies = library.choose(settings.policies, settings.scenario)
+    policies = library.choose(settings.policies, settings.roles())
 
     from marlrobust.devices import checked_device  # only now: these take seconds to import
     from marlrobust.evaluation.plan import Cell, plan
@@ -57,13 +57,11 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
 
     checked_device(settings.device)
     planned = plan(settings, policies, library)
-    folder = out or own_folder(
-        planned.id, [*dict.fromkeys(p.card.scenario for p in policies), *_words(settings, policies)]
-    )
+    folder = out or own_folder(planned.id, [*dict.fromkeys(p.scenario for p in policies), *_words(settings, policies)])
     for note in planned.notes:
         say(note)
     cells = {cell.name: cell for cell in planned.cells}
-    told = {p.path: p for cell in planned.cells for p in (cell.policy, cell.opponent)}
+    told = {p.path: p for cell in planned.cells for side in cell.sides for p in side.policies}
     record = Record(
         id=planned.id,
         created=datetime.now().isoformat(timespec="minutes"),
@@ -120,7 +118,7 @@ def own_folder(id: str, words: list[str]) -> Path:
     return RESULTS / f"{name[:100]}-{short}"
 
 
-def _words(settings: SweepSettings, policies: list[StoredPolicy]) -> list[str]:
+def _words(settings: SweepSettings, policies: list[StoredTeam]) -> list[str]:
     """What a person would call the evaluation: its policies and attacks, few of each."""
     names = dict.fromkeys(p.name for p in policies)
     attacks = dict.fromkeys(a.name for a in settings.attacks)

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from marlrobust.config import Settings, resolve
+from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS, Scenario
+from marlrobust.games.scenario import Teams, roles_of, team_numbers
 
 
 class Named(Settings):
@@ -26,6 +28,10 @@ class Played(Settings):
     )
     scenario: str | None = Field(None, description="The game.  [default: every one that the policies are for]")
     game: dict[str, Any] = Field(default_factory=dict)  # settings of the game, where they are not the usual ones
+    team: tuple[str, ...] = Field(
+        (),
+        description="A team of the game that is tested, and may be attacked. May be repeated.  [default: its first]",
+    )
     opponent: str | None = Field(
         None, description="Whom the policies play. It is never attacked.  [default: the game's own, a2c]"
     )
@@ -42,6 +48,18 @@ class Played(Settings):
     def game_of(self, scenario: str) -> Scenario:
         """The game that is played in `scenario`; raises UserError for settings that it has not."""
         return resolve(SCENARIOS[scenario], self.game)
+
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The roles of the policies under test, in the game that was named or in each that there is. Raises UserError
+        for a team that no such game has."""
+        games: dict[str, Teams] = (
+            {self.scenario: self.game_of(self.scenario).teams}
+            if self.scenario
+            else {name: kind.teams for name, kind in SCENARIOS.items() if set(self.team) <= set(kind.teams)}
+        )
+        if not games:
+            raise UserError(f"no game has the teams {' and '.join(self.team)}: leave out --team, or give --scenario")
+        return {name: roles_of(teams, team_numbers(teams, self.team)) for name, teams in games.items()}
 
 
 def radii(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -9,6 +9,10 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
     {
         "battle": "marlrobust.games.magent.battle:Battle",
         "pursuit": "marlrobust.games.magent.pursuit:Pursuit",
+        "battlefield": "marlrobust.games.magent.battlefield:Battlefield",
+        "combined_arms": "marlrobust.games.magent.combined_arms:CombinedArms",
+        "gather": "marlrobust.games.magent.gather:Gather",
+        "tiger_deer": "marlrobust.games.magent.tiger_deer:TigerDeer",
     },
     base="marlrobust.games.scenario:Scenario",
 )

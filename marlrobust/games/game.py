@@ -1,8 +1,8 @@
-"""What every game shows and takes: R rounds of two teams, stepped together, flat and ragged."""
+"""What every game shows and takes: R rounds of groups of agents, stepped together, flat and ragged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -20,26 +20,35 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Team:
-    """role: what its policy is for (two teams of one role share a policy); size: agents at the start;
+class Group:
+    """Agents of one kind. role: what their policy is for (two groups of one role share it); size: agents at the start;
     state_size: d, of which the first view_size numbers are the view, the others the agent's own features;
-    n_actions: a."""
+    n_actions: a; team: number of the team to which they belong; shape: of an observation before it was made flat, d
+    numbers in all; None where it always was."""
 
     role: str
     size: int
     state_size: int
     view_size: int
     n_actions: int
+    team: int = 0
+    shape: tuple[int, ...] | None = None
+
+
+def can_swap(groups: Sequence[Group]) -> bool:
+    """Whether there are two teams, of groups of the same roles and sizes in the same order: they can change sides."""
+    one, other = ([(g.role, g.size) for g in groups if g.team == team] for team in (0, 1))
+    return one == other and len(one) + len(other) == len(groups)
 
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """n living agents of a team about to act, over all rounds that go on, ordered by round, then agent.
+    """n living agents of a group about to act, over all rounds that go on, ordered by round, then agent.
 
     What goes through victims, attack and policy. states: (n, d) float32, dense or compressed; those of a game are
-    overwritten by its next step: copy what must last. mean_actions: (n, a) float32, the team's mean action of the
-    last step, zeros at the first. round: (n,) in [0, R), agent: (n,) in [0, size), step: (n,) from 0, all int64:
-    which agent's decision each row is.
+    overwritten by its next step: copy what must last. mean_actions: (n, a) float32, the group's mean action of
+    the last step, zeros at the first. round: (n,) in [0, R), agent: (n,) in [0, size), step: (n,) from 0, all int64:
+    which agent's decision each row is. group: the number of the group in its game.
     """
 
     states: Tensor | SparseStates
@@ -47,6 +56,7 @@ class Decisions:
     round: Ints
     agent: Ints
     step: Ints
+    group: int = 0
 
     @classmethod
     def of(cls, states: Tensor, mean_actions: Tensor | None = None) -> Decisions:
@@ -82,7 +92,9 @@ class Decisions:
             else:
                 states = self.states[rows.to(self.states.device)]
         means = self.mean_actions[rows if isinstance(rows, slice) else rows.to(self.mean_actions.device)]
-        return Decisions(states, means, self.round[at], self.agent[at], self.step[at])
+        return replace(
+            self, states=states, mean_actions=means, round=self.round[at], agent=self.agent[at], step=self.step[at]
+        )
 
     def showing(self, states: Tensor | SparseStates) -> Decisions:
         """The same agents, shown other states (n, d)."""
@@ -107,32 +119,34 @@ class Outcome(NamedTuple):
 
 
 class Game(Protocol):
-    """R parallel rounds. Team 0 is the one under test, team 1 its opponent."""
+    """R parallel rounds of G groups of agents, each in a team; teams are numbered from 0."""
 
     rounds: int
-    teams: tuple[Team, Team]
+    groups: tuple[Group, ...]
     active: Bools  # (R,) rounds that go on
-    extinct: Bools  # (R,) rounds ended because a team died out, not by the step limit
+    ended: Bools  # (R,) rounds ended by the game itself, not by the step limit
     steps: Ints  # (R,) steps played
-    alive: Ints  # (R, 2) living agents of each team
-    swapped: Bools  # (R,) whether team 0 plays the other side
+    alive: Ints  # (R, G) living agents of each group
+    swapped: Bools  # (R,) whether the two teams play each other's side
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
-        """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether team 0 changes sides."""
+        """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether the teams change sides, which they
+        do where `can_swap` says so alone."""
         ...
 
-    def observe(self, team: int) -> Decisions:
-        """The living agents of rounds that go on, about to act."""
+    def observe(self, group: int) -> Decisions:
+        """The group's living agents of rounds that go on, about to act."""
         ...
 
-    def positions(self, team: int) -> Ints:
-        """Where the agents just observed are, (n, 2) in cells."""
+    def positions(self, group: int) -> Ints:
+        """Where the agents just observed are, (n, 2) in cells; zeros in a game without places."""
         ...
 
-    def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
-        """Play one action (n,) for every agent just observed, of both teams."""
+    def step(self, actions: Sequence[Ints]) -> Sequence[Outcome]:
+        """Play one action (n,) for every agent just observed, of each group; an outcome for each group."""
         ...
 
-    def results(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """What the game measures of each round beside its reward: column of a row (`rows.Round`) to (R,) values."""
+    def results(self, team: int) -> Mapping[str, npt.NDArray[np.generic]]:
+        """What the game measures of each round for a team, beside its reward: column of a row (`rows.Round`) to (R,)
+        values."""
         ...

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from marlrobust.config import Settings
+from marlrobust.errors import UserError
 from marlrobust.rows import REWARD, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.game import Game
+
+Teams = Mapping[str, tuple[str, ...]]
+"""Name of each team to the roles of its groups, in the order of the teams' numbers."""
+
+
+def team_numbers(teams: Teams, names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the teams called `names`; of the first if none is named. Raises UserError for a name that is
+    none."""
+    known = list(teams)
+    for name in names:
+        if name not in known:
+            raise UserError(f"there is no team '{name}' in this game: give one of {', '.join(known)}")
+    return tuple(sorted({known.index(name) for name in names})) or (0,)
+
+
+def roles_of(teams: Teams, numbers: Sequence[int], *, others: bool = False) -> tuple[str, ...]:
+    """The roles in the teams of these numbers, each once, or with `others` those in all other teams."""
+    own = [roles for i, roles in enumerate(teams.values()) if (i in numbers) != others]
+    return tuple(dict.fromkeys(role for roles in own for role in roles))
 
 
 class Scenario(Settings):
@@ -20,14 +41,15 @@ class Scenario(Settings):
     summary: ClassVar[str] = ""
     """One line for `marlrobust list scenarios`."""
 
-    roles: ClassVar[tuple[str, str]]
-    """What the policies of the team under test and of its opponent are for; equal where they can change sides."""
+    teams: ClassVar[Teams]
+    """Roles of each team's groups, by its name. The first is tested, and may be attacked, if no other is named; all
+    others are its opponents."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (REWARD,)
     """What a round of this game has."""
 
     opponent: ClassVar[str] = "a2c"
-    """Whom policies of this game are tested against, if no other is named."""
+    """Whom policies of this game are tested against, where it has opponents and none is named."""
 
     span: ClassVar[float] = 1.0
     """Nearly all numbers of a state lie within a range of this length: a larger epsilon is doubtful."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from marlrobust.errors import UserError
+from marlrobust.files import digest
 from marlrobust.games import SCENARIOS
 from marlrobust.policies.card import Card, load_card
 from marlrobust.registry import unknown
+from marlrobust.rows import slug
 
 ZOO = Path(__file__).parents[1] / "zoo"
 BUNDLED = "zoo:"
@@ -39,6 +41,41 @@ class StoredPolicy:
     def load(self, device: str = "cpu") -> Any:
         """The policy, on `device`; raises UserError where its file is no longer what the card says."""
         return _loaded(self.path, self.card.hash, device)
+
+
+@dataclass(frozen=True)
+class StoredTeam:
+    """The stored policies of some teams. name: as tables show it; scenario: the game that they play here; policies:
+    one for each role."""
+
+    name: str
+    scenario: str
+    policies: tuple[StoredPolicy, ...]
+
+    @property
+    def card(self) -> Card:
+        """What is known of the first of them; those of one training differ in role and shape alone."""
+        return self.policies[0].card
+
+    @property
+    def hash(self) -> str:
+        """Of the policy's file; of several a digest of all."""
+        hashes = [p.card.hash for p in self.policies]
+        return hashes[0] if len(hashes) == 1 else digest(hashes)
+
+    @property
+    def full_name(self) -> str:
+        """See `StoredPolicy.full_name`."""
+        return replace(self.policies[0], name=self.name).full_name
+
+    @property
+    def bundled(self) -> bool:
+        """Whether they are bundled policies."""
+        return self.policies[0].bundled
+
+    def load(self, device: str = "cpu") -> dict[str, Any]:
+        """Role to policy, on `device`; see `StoredPolicy.load`."""
+        return {p.card.role: p.load(device) for p in self.policies}
 
 
 @lru_cache(8)
@@ -72,7 +109,7 @@ class Library:
         paths: tuple[Path, ...] = (
             Path(name),
             Path(name) / file,
-            self.runs / scenario / name / file,
+            self.runs / slug(scenario) / name / file,
             ZOO / scenario / name / file,
         )
         if name.startswith(BUNDLED):
@@ -89,10 +126,21 @@ class Library:
                     return StoredPolicy(path.parent.name, path, card)
         return None
 
-    def tested(self, scenario: str) -> list[StoredPolicy]:
-        """Every policy under `runs` of the team under test; one that cannot be read ends in UserError."""
-        own = SCENARIOS[scenario].roles[0]
-        return [_stored(path) for path in sorted((self.runs / scenario).glob(f"[!.]*/{own}.safetensors"))]
+    def team(self, name: str, scenario: str, roles: Sequence[str]) -> StoredTeam | None:
+        """The policies called `name` for all of `roles` in `scenario`; None where one of them is not there."""
+        found = [self.find(name, scenario, role) for role in roles]
+        policies = tuple(p for p in found if p is not None)
+        return StoredTeam(policies[0].name, scenario, policies) if policies and len(policies) == len(roles) else None
+
+    def tested(self, scenario: str, roles: Sequence[str]) -> list[StoredTeam]:
+        """Every policy under `runs` of these roles; one that cannot be read ends in UserError."""
+        folders = [path.parent for path in sorted((self.runs / slug(scenario)).glob(f"[!.]*/{roles[0]}.safetensors"))]
+        teams = [[folder / f"{role}.safetensors" for role in roles] for folder in folders]
+        return [
+            StoredTeam(paths[0].parent.name, scenario, tuple(map(_stored, paths)))
+            for paths in teams
+            if all(path.is_file() for path in paths)
+        ]
 
     def named(self, name: str) -> StoredPolicy:
         """The policy with the path, or with the full name, `name`; UserError where there is none."""
@@ -103,39 +151,38 @@ class Library:
             raise UserError(unknown("policy", name, known))
         return known[name]
 
-    def policy(self, name: str, scenario: str) -> StoredPolicy:
-        """The policy called `name` for the team under test; UserError where there is none."""
-        found = self.find(name, scenario, SCENARIOS[scenario].roles[0])
+    def policy(self, name: str, scenario: str, role: str) -> StoredPolicy:
+        """The policy called `name` for `role`; UserError where there is none."""
+        found = self.find(name, scenario, role)
         if found is None:
             raise UserError(_why_not(name, [scenario]))
         return found
 
-    def opponent(self, name: str | None, scenario: str) -> StoredPolicy:
-        """The opponent called `name`, or the scenario's own; UserError where there is none."""
-        name = name or SCENARIOS[scenario].opponent
-        found = self.find(name, scenario, SCENARIOS[scenario].roles[1])
+    def opponent(self, name: str, scenario: str, roles: Sequence[str]) -> StoredTeam:
+        """The opponent called `name`, for all of `roles`; UserError where there is none."""
+        found = self.team(name, scenario, roles)
         if found is None:
             train = f"marlrobust train --method {name} --scenario {scenario}"
             raise UserError(f"there is no opponent '{name}' for {scenario} under {self.runs}: train it with '{train}'")
         return found
 
-    def choose(self, names: Sequence[str], scenario: str | None) -> list[StoredPolicy]:
-        """The policies under test: those called `names`, of `scenario` or of every one, or if no name is given all
-        under `runs`, or the bundled ones where nothing was trained. Raises UserError where there is none."""
-        scenarios = [scenario] if scenario else list(SCENARIOS)
-        chosen: list[StoredPolicy] = []
+    def choose(self, names: Sequence[str], roles: Mapping[str, Sequence[str]]) -> list[StoredTeam]:
+        """The policies under test: those called `names`, or if no name is given all under `runs`, or the bundled ones
+        where nothing was trained; of the scenarios in `roles`, which says the roles that are under test in each.
+        Raises UserError where there is none."""
+        chosen: list[StoredTeam] = []
         for name in names:
-            found = [p for s in scenarios if (p := self.find(name, s, SCENARIOS[s].roles[0]))]
+            found = [p for scenario, own in roles.items() if (p := self.team(name, scenario, own))]
             if not found:
-                raise UserError(_why_not(name, scenarios))
+                raise UserError(_why_not(name, list(roles)))
             chosen += found
         if not names:
             folders = (self.runs, ZOO) if self.runs == RUNS else (self.runs,)  # a folder that was named is meant
             for folder in folders:
-                stored = [p for s in scenarios for p in Library(folder).tested(s)]
-                chosen = chosen or [p for p in stored if p.name != SCENARIOS[p.card.scenario].opponent]
+                stored = [p for scenario, own in roles.items() for p in Library(folder).tested(scenario, own)]
+                chosen = chosen or [p for p in stored if p.name != SCENARIOS[p.scenario].opponent]
         if not chosen:
-            where = f"for {scenario} " if scenario else ""
+            where = f"for {next(iter(roles))} " if len(roles) == 1 else ""
             raise UserError(
                 f"there are no policies {where}under {self.runs}: train one with 'marlrobust train --method mfac'"
             )
@@ -161,20 +208,20 @@ def _stored(path: Path) -> StoredPolicy:
     return StoredPolicy(path.parent.name, path, load_card(path))
 
 
-def _told_apart(policies: Iterable[StoredPolicy]) -> list[StoredPolicy]:
+def _told_apart(policies: Iterable[StoredTeam]) -> list[StoredTeam]:
     """The policies, each once, those of one name told apart; UserError where they cannot be."""
     chosen = list(policies)
-    own_names = {(p.card.scenario, p.name) for p in chosen if not p.bundled}
+    own_names = {(p.scenario, p.name) for p in chosen if not p.bundled}
     chosen = [
-        replace(p, name=f"zoo-{p.name}") if p.bundled and (p.card.scenario, p.name) in own_names else p for p in chosen
+        replace(p, name=f"zoo-{p.name}") if p.bundled and (p.scenario, p.name) in own_names else p for p in chosen
     ]
     hashes: dict[tuple[str, str], str] = {}
     for p in chosen:
-        if hashes.setdefault((p.card.scenario, p.name), p.card.hash) != p.card.hash:
+        if hashes.setdefault((p.scenario, p.name), p.hash) != p.hash:
             raise UserError(
                 f"two policies are called '{p.name}', and one table cannot tell them apart: rename a folder"
             )
-    return list({(p.card.scenario, p.name): p for p in chosen}.values())
+    return list({(p.scenario, p.name): p for p in chosen}.values())
 
 
 def _why_not(name: str, scenarios: Sequence[str]) -> str:

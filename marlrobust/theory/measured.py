@@ -22,7 +22,7 @@ from marlrobust.theory.truth import learned, shares, trained
 
 NAMES = ("random", "pgd", "auto", "critic")
 EPSILON = 0.075
-BATTLE = "battle"
+BATTLE, SOLDIER = "battle", "soldier"
 
 BATTLES = (
     *(("mfac", size, first, 2) for size in (12, 14) for first in (1, 3, 5, 7)),
@@ -66,10 +66,10 @@ def small_battles(draws: int = 8) -> Section:
     about = "Two against two, likeliest actions on both sides, one agent attacked with epsilon 0.075."
     section = Section("battles", "Attacks against the optimal adversary: small battles", about)
     library, threat = Library(), Threat(epsilon=EPSILON)
-    opponent = library.opponent(f"{BUNDLED}a2c", BATTLE).load()
+    opponent = library.policy(f"{BUNDLED}a2c", BATTLE, SOLDIER).load()
     found: list[dict[str, Any]] = []
     for name, size, first, steps in BATTLES:
-        stored = library.policy(f"{BUNDLED}{name}", BATTLE)
+        stored = library.policy(f"{BUNDLED}{name}", BATTLE, SOLDIER)
         scenario = SCENARIOS[BATTLE].model_validate({"map_size": size, "max_steps": 20})
         battle = SmallBattle(scenario, stored.load(), opponent, threat, 7, first, steps)
         tried = {attack: ATTACKS[attack](threat=threat) for attack in NAMES}
@@ -101,12 +101,12 @@ def teams(seed: int, rounds: int = 4) -> Section:
     about = "Battle, 16 against 16 on a map of 24, PGD with epsilon 0.075 on the whole team; reward per round."
     section = Section("teams", "Theorem 4 on trained teams", about)
     library = Library()
-    opponent = library.opponent(f"{BUNDLED}a2c", BATTLE).load()
+    opponent = library.policy(f"{BUNDLED}a2c", BATTLE, SOLDIER).load()
     scenario = SCENARIOS[BATTLE].model_validate({"map_size": 24, "max_steps": 200})
     attack = ATTACKS["pgd"](threat=Threat(epsilon=EPSILON))
     found = {}
     for name in TEAMS:
-        policy = library.policy(f"{BUNDLED}{name}", BATTLE).load()
+        policy = library.policy(f"{BUNDLED}{name}", BATTLE, SOLDIER).load()
         whole = cost(scenario, policy, opponent, attack, (16,), rounds=rounds, seed=seed)[0]
         found[name] = {**vars(whole), "lost": whole.lost}
         text = f"{whole.variation:.2f}, {whole.lost:.1f} of {whole.clean:.1f}"

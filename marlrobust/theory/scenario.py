@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from pydantic import Field, field_validator
 
 from marlrobust.errors import UserError
-from marlrobust.games.game import Bools, Decisions, Floats, Ints, Outcome, Team
-from marlrobust.games.scenario import Scenario
+from marlrobust.games.game import Bools, Decisions, Group, Ints, Outcome
+from marlrobust.games.scenario import Scenario, Teams
 from marlrobust.registry import unknown
 from marlrobust.streams import stream
 from marlrobust.theory.examples import EXAMPLES
@@ -20,10 +20,10 @@ from marlrobust.theory.game import Sasg
 
 
 class Tabular(Scenario):
-    """One of the named games of `marlrobust.theory`. There is no opponent: team 1 has no agents."""
+    """One of the named games of `marlrobust.theory`. There is no opponent."""
 
     summary: ClassVar[str] = "a small game that is solved exactly; its states are one-hot vectors"
-    roles: ClassVar[tuple[str, str]] = ("agent", "agent")
+    teams: ClassVar[Teams] = {"agents": ("agent",)}
 
     max_steps: int = Field(200, ge=1, le=100_000, description="Steps per round, at most.")
     example: str = Field("door", description="Name of the game: see docs/theory.md.")
@@ -44,7 +44,7 @@ class Tabular(Scenario):
         game = EXAMPLES[self.example].game
         if self.start is not None and self.start >= game.n_states:
             raise UserError(f"start: {self.example} has the states 0 to {game.n_states - 1}, not {self.start}")
-        return TabularGame(game, rounds, self.max_steps, self.roles, start=self.start, discounted=self.discounted)
+        return TabularGame(game, rounds, self.max_steps, start=self.start, discounted=self.discounted)
 
 
 class TabularGame:
@@ -59,7 +59,6 @@ class TabularGame:
         game: Sasg,
         rounds: int,
         max_steps: int,
-        roles: tuple[str, str],
         *,
         start: int | None = None,
         discounted: bool = True,
@@ -67,13 +66,10 @@ class TabularGame:
         self.game, self.rounds, self.max_steps = game, rounds, max_steps
         self.start, self.discounted = start, discounted
         states, agents, actions = game.n_states, game.n_agents, game.n_actions
-        self.teams = (
-            Team(roles[0], agents, states + agents, states, actions),
-            Team(roles[1], 0, states + agents, states, actions),
-        )
+        self.groups: tuple[Group, ...] = (Group("agent", agents, states + agents, states, actions),)
         self.eye = np.eye(states, dtype=np.float32), np.eye(agents, dtype=np.float32)
         self.next_state = game.transitions.cumsum(-1)
-        self.alive: Ints = np.tile(np.array([agents, 0]), (rounds, 1))
+        self.alive: Ints = np.full((rounds, 1), agents)
         self.reset(np.arange(rounds), np.zeros(rounds, np.bool_))
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
@@ -81,24 +77,24 @@ class TabularGame:
         self.rngs = [stream(int(seed), "tabular") for seed in seeds]
         first = [int(rng.integers(self.game.n_states)) for rng in self.rngs]
         self.state = np.array(first) if self.start is None else np.full(self.rounds, self.start)
-        self.active, self.extinct = np.ones(self.rounds, np.bool_), np.zeros(self.rounds, np.bool_)
+        self.active, self.ended = np.ones(self.rounds, np.bool_), np.zeros(self.rounds, np.bool_)
         self.steps, self.swapped = np.zeros(self.rounds, np.int64), swap.copy()
         self.mean_actions = np.zeros((self.rounds, self.game.n_actions), np.float32)
 
-    def observe(self, team: int) -> Decisions:
+    def observe(self, group: int) -> Decisions:
         """See `Game.observe`."""
-        size = self.teams[team].size
+        size = self.groups[group].size
         rounds = np.repeat(np.flatnonzero(self.active), size)
         agents = np.tile(np.arange(size), int(self.active.sum()))
         states = np.concatenate([self.eye[0][self.state[rounds]], self.eye[1][agents]], 1)
         means = torch.from_numpy(self.mean_actions[rounds])
         return Decisions(torch.from_numpy(states), means, rounds, agents, self.steps[rounds])
 
-    def positions(self, team: int) -> Ints:
+    def positions(self, group: int) -> Ints:
         """Agents of a tabular game are nowhere: all at (0, 0)."""
-        return np.zeros((len(self.observe(team)), 2), np.int64)
+        return np.zeros((len(self.observe(group)), 2), np.int64)
 
-    def step(self, actions: tuple[Ints, Ints]) -> tuple[Outcome, Outcome]:
+    def step(self, actions: Sequence[Ints]) -> tuple[Outcome, ...]:
         """See `Game.step`."""
         game, going = self.game, np.flatnonzero(self.active)
         own = actions[0].reshape(len(going), game.n_agents)
@@ -112,14 +108,13 @@ class TabularGame:
         self.steps[going] += 1
         self.mean_actions[going] = np.eye(game.n_actions, dtype=np.float32)[own].mean(1)
         ended = draws[:, 1] >= (game.gamma if self.discounted else 1.0)
-        self.extinct[going] = ended  # by chance, which is an end of the game and no cut
+        self.ended[going] = ended  # by chance, which is an end of the game and no cut
         self.active[going] = ~ended & (self.steps[going] < self.max_steps)
         means = np.repeat(self.mean_actions[going], game.n_agents, 0)
         outcome = Outcome(rewards.reshape(-1), np.zeros(joint.size * game.n_agents, np.bool_), means)
-        nobody: Floats = np.empty((0, game.n_actions), np.float32)
-        return outcome, Outcome(np.empty(0, np.float32), np.empty(0, np.bool_), nobody)
+        return (outcome,)
 
-    def results(self) -> Mapping[str, npt.NDArray[np.generic]]:
+    def results(self, team: int) -> Mapping[str, npt.NDArray[np.generic]]:
         """See `Game.results`: nothing but the reward."""
         return {}
 

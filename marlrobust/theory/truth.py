@@ -156,7 +156,7 @@ def learned(victim: Victim, *, rounds: int, seed: int = 0) -> Learned:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stored = StoredPolicy("fitted", folder / "agent.safetensors", save_policy(folder, victim.policy, card))
-        cast = AgainstTeam(settings, stored, stored)
+        cast = AgainstTeam(settings, stored, None)
         cast.attack = replace(cast.attack, threat=victim.threat)
         trainer = Trainer(cast, folder / "adversary", lambda sentence: None)
         trainer.run()
@@ -175,7 +175,7 @@ class _Unnamed(Tabular):
         return scenario
 
     def make(self, rounds: int) -> TabularGame:
-        return TabularGame(self._game, rounds, self.max_steps, self.roles, discounted=self.discounted)
+        return TabularGame(self._game, rounds, self.max_steps, discounted=self.discounted)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from marlrobust.attacks.threat import Threat
 from marlrobust.attacks.values import Aimed
 from marlrobust.attacks.victims import draw_victims
 from marlrobust.errors import UserError
-from marlrobust.games.game import Bools, Decisions, Game
-from marlrobust.policies.library import StoredPolicy
+from marlrobust.games.game import Bools, Decisions, Game, can_swap
+from marlrobust.policies.library import StoredPolicy, StoredTeam
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy, sample_actions
 from marlrobust.streams import stream, torch_stream
@@ -38,21 +38,25 @@ class AgainstTeam:
 
     method, critic, start = ADVERSARY, False, ""
 
-    def __init__(self, settings: AdversarySettings, victim: StoredPolicy, opponent: StoredPolicy) -> None:
-        """Raises UserError where the victim has no critic to begin with."""
+    def __init__(self, settings: AdversarySettings, victim: StoredPolicy, opponent: StoredTeam | None) -> None:
+        """Raises UserError where the victim has no critic to begin with, and where its team has other roles too."""
         s = self.settings = settings
         self.against = victim.card.hash
-        self.victim, self.opponent = victim.load(s.device), opponent.load(s.device)
+        self.victim, opponents = victim.load(s.device), opponent.load(s.device) if opponent else {}
         if not isinstance(self.victim, MeanFieldPolicy):
             raise UserError(f"an adversary begins with the critic of a mean-field policy: {victim.path} is none")
         self.game: Game = s.game.make(s.parallel_rounds)
+        self.opponents = {g.role: Frozen(opponents[g.role]) for g in self.game.groups if g.team != 0}
+        if [g.role for g in self.game.groups if g.team == 0] != [victim.card.role]:
+            raise UserError("an adversary learns against one group of agents, and this team has several: attack it so")
         self.students = {ADVERSARY: Student.of(_turned(self.victim), s)}
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
         self.attack = Aimed(threat=Threat(norm="l_inf", epsilon=s.epsilon), steps=s.attack_steps)
 
     def matchup(self, iteration: int) -> Matchup:
         """See `Cast.matchup`."""
-        s, (own, other) = self.settings, self.game.teams
+        s, groups = self.settings, self.game.groups
+        (own,) = (g for g in groups if g.team == 0)
         attacked = np.ones((self.game.rounds, own.size), bool)
         for r in range(1, self.game.rounds, 2):
             draws = stream(s.seed, "victims", iteration, r)
@@ -61,8 +65,13 @@ class AgainstTeam:
         rng = torch_stream(s.seed, "adversary", iteration, device=s.device)
         m = iteration * self.game.rounds
         return Matchup(
-            players=(Driven(self.students[ADVERSARY], self.victim, self.attack, attacked, rng), Frozen(self.opponent)),
-            swapped=(own.role == other.role) & (np.arange(self.game.rounds) % 2 == 1),
+            players=tuple(
+                Driven(self.students[ADVERSARY], self.victim, self.attack, attacked, rng)
+                if g is own
+                else self.opponents[g.role]
+                for g in groups
+            ),
+            swapped=can_swap(groups) & (np.arange(self.game.rounds) % 2 == 1),
             phase=Phase(0.0, 0.0, falling(s.first_entropy, s.entropy, m, s.rounds), s.learning_rate),
             replay_ratio=s.replay_ratio,
         )

@@ -60,9 +60,9 @@ class Acted(NamedTuple):
 
 
 class Player(Protocol):
-    """Plays one team in one batch of rounds.
+    """Plays one group in one batch of rounds.
 
-    teaches: who learns from what the team lives through, or nobody; sign: of its rewards, as that student gets them.
+    teaches: who learns from what the group lives through, or nobody; sign: of its rewards, as that student gets them.
     """
 
     @property
@@ -72,16 +72,16 @@ class Player(Protocol):
     def sign(self) -> float: ...
 
     def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
-        """What the n agents do. noise: the stream that both teams draw from, team 0 first."""
+        """What the n agents do. noise: the stream that all groups draw from, in their order."""
         ...
 
 
 class Matchup(NamedTuple):
-    """One batch of rounds. players: of team 0 and team 1; swapped: (R,) rounds in which the teams change sides;
+    """One batch of rounds. players: of each group of the game; swapped: (R,) rounds in which the teams change sides;
     phase: of the updates; replay_ratio: transitions learned from per transition played; reaches_norm: whether M_norm
     is reached with it."""
 
-    players: tuple[Player, Player]
+    players: tuple[Player, ...]
     swapped: Bools
     phase: Phase
     replay_ratio: float

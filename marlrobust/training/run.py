@@ -14,7 +14,9 @@ from marlrobust.config import dump, load, resolve
 from marlrobust.devices import checked_device
 from marlrobust.errors import UserError
 from marlrobust.files import write_bytes
+from marlrobust.games.scenario import roles_of
 from marlrobust.policies.library import RUNS, Library, training_name
+from marlrobust.rows import slug
 from marlrobust.training.adversary import AgainstTeam
 from marlrobust.training.cast import Cast
 from marlrobust.training.log import LOG, Say, to_stderr
@@ -55,7 +57,7 @@ def prepare(
     """
     checked_device(settings.device)
     name, cast = _cast(settings, Library(runs))
-    folder = out or runs / settings.scenario / training_name(name, settings.seed)
+    folder = out or runs / slug(settings.scenario) / training_name(name, settings.seed)
     stored = folder / CONFIG
     where = [] if runs == RUNS else ["--runs", str(runs)]
     again = shlex.join(["marlrobust", "train", "--config", str(stored), *where, "--out", str(folder), "--resume"])
@@ -90,6 +92,12 @@ def _cast(settings: TrainSettings | AdversarySettings, library: Library) -> tupl
     """What the training is called, and who takes part in it."""
     if isinstance(settings, TrainSettings):
         return settings.method, SelfPlay(settings)
-    victim = library.policy(settings.against, settings.scenario)
-    opponent = library.opponent(settings.opponent, settings.scenario)
+    teams = settings.game.teams
+    role, *more = roles_of(teams, (0,))
+    if more:
+        raise UserError(f"an adversary is trained for one role, and a team of {settings.scenario} has several")
+    foes = roles_of(teams, (0,), others=True)
+    victim = library.policy(settings.against, settings.scenario, role)
+    name = settings.opponent or settings.game.opponent
+    opponent = library.opponent(name, settings.scenario, foes) if foes else None
     return adversary_name(victim.path.parent.name), AgainstTeam(settings, victim, opponent)

@@ -1,4 +1,4 @@
-"""Self-play: every team is played by a policy that learns, after M_norm partly against the policies of M_norm."""
+"""Self-play: every group is played by a policy that learns, after M_norm partly against the policies of M_norm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from marlrobust.defenses.methods import METHODS
-from marlrobust.games.game import Decisions, Game
+from marlrobust.games.game import Decisions, Game, Group, can_swap
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import sample_actions
 from marlrobust.streams import stream
@@ -20,7 +20,7 @@ from marlrobust.training.settings import TrainSettings
 
 
 class SelfPlay:
-    """A cast (see `Cast`): one student per role, which teams of one role share."""
+    """A cast (see `Cast`): one student per role, which groups of one role share."""
 
     against, critic = "", True
 
@@ -38,19 +38,19 @@ class SelfPlay:
         """A student per role, with random weights."""
         s = self.settings
         students: dict[str, Student] = {}
-        for i, team in enumerate(self.game.teams):
-            if team.role in students:
+        for i, group in enumerate(self.game.groups):
+            if group.role in students:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
                 policy = MeanFieldPolicy(
-                    team.state_size,
-                    team.n_actions,
+                    group.state_size,
+                    group.n_actions,
                     hidden=s.hidden,
                     embedding=s.embedding,
                     mean_field=self._method.mean_field,
                 )
-            students[team.role] = Student.of(policy, s)
+            students[group.role] = Student.of(policy, s)
         return students
 
     def matchup(self, iteration: int) -> Matchup:
@@ -60,17 +60,23 @@ class SelfPlay:
         m = iteration * size
         normal = m < s.normal_rounds
         past = 0 if normal else round(s.past_share * size)
-        own, other = (self.students[team.role] for team in self.game.teams)
-        # a student of its own whose team only its past plays is taught by nobody
-        teaches = None if other is not own and past == size else other
         r = np.arange(size)
         return Matchup(
-            players=(Learning(own, own), Learning(other, teaches, past)),
-            swapped=(own is other) & (r % 2 == 1) & (r < past),
+            players=tuple(self._player(group, past) for group in self.game.groups),
+            swapped=can_swap(self.game.groups) & (r % 2 == 1) & (r < past),
             phase=self.phase(m),
             replay_ratio=s.replay_ratio if normal else s.robust_replay_ratio,
             reaches_norm=m < s.normal_rounds <= m + size,
         )
+
+    def _player(self, group: Group, past: int) -> Learning:
+        """The first team learns; all others are played by their past in the first `past` rounds."""
+        student = self.students[group.role]
+        if group.team == 0:
+            return Learning(student, student)
+        # a student of its own whose group only its past plays is taught by nobody
+        own = any(g.role == group.role for g in self.game.groups if g.team == 0)
+        return Learning(student, student if own or past < self.game.rounds else None, past)
 
     def phase(self, m: int) -> Phase:
         """The schedules' values at round m."""

@@ -31,7 +31,7 @@ COLUMNS = ("iteration", "rounds", *PLAY, *MeanFieldLearner.METRICS, "seconds")
 
 
 class Seen(NamedTuple):
-    """What a team saw in a step, and where the student that it teaches keeps it: at, (n,), or (0,) for nobody."""
+    """What a group saw in a step, and where the student that it teaches keeps it: at, (n,), or (0,) for nobody."""
 
     decisions: Decisions
     at: Ints
@@ -98,19 +98,19 @@ class Trainer:
         attack = torch_stream(s.seed, "attack", self.iteration, device=s.device)
         seeds = stream(s.seed, "game", self.iteration).integers(0, 2**31 - 1, game.rounds)
         game.reset(seeds, matchup.swapped)
-        rewards = np.zeros(2)
+        rewards = np.zeros(len(players))
         metrics: list[dict[str, float]] = []
-        seen = [self._see(team, players[team]) for team in (0, 1)]
+        seen = [self._see(g, player) for g, player in enumerate(players)]
         while game.active.any():
             with torch.no_grad():
-                acted = [players[team].act(seen[team].decisions.to(self.device), noise) for team in (0, 1)]
-            outcomes = game.step((acted[0].actions, acted[1].actions))
-            after = [self._see(team, players[team]) for team in (0, 1)]
-            for team, player in enumerate(players):
-                rewards[team] += outcomes[team].rewards.sum(dtype=np.float64)
+                acted = [p.act(s.decisions.to(self.device), noise) for p, s in zip(players, seen, strict=True)]
+            outcomes = game.step([a.actions for a in acted])
+            after = [self._see(g, player) for g, player in enumerate(players)]
+            for g, player in enumerate(players):
+                rewards[g] += outcomes[g].rewards.sum(dtype=np.float64)
                 if student := player.teaches:
-                    self._remember(team, player, seen[team], acted[team], outcomes[team], after[team])
-                    student.owed += len(seen[team].at) * matchup.replay_ratio
+                    self._remember(g, player, seen[g], acted[g], outcomes[g], after[g])
+                    student.owed += len(seen[g].at) * matchup.replay_ratio
             for student in self.students.values():
                 metrics += self._learn(student, matchup.phase, draws, attack)
             seen = after
@@ -120,22 +120,22 @@ class Trainer:
                 student.past.load_state_dict(student.learner.policy.state_dict())
         return self._row(rewards, matchup.phase, metrics)
 
-    def _see(self, team: int, player: Player) -> Seen:
-        decisions = self.game.observe(team)
+    def _see(self, group: int, player: Player) -> Seen:
+        decisions = self.game.observe(group)
         if player.teaches is None:
             return Seen(decisions, np.empty(0, np.int64))
         states = decisions.states
         compressed = states if isinstance(states, SparseStates) else compress(states.numpy())
         return Seen(decisions, player.teaches.replay.add_states(compressed, decisions.mean_actions.numpy()))
 
-    def _remember(self, team: int, player: Player, seen: Seen, acted: Acted, outcome: Outcome, after: Seen) -> None:
-        """Complete the team's transitions of this step: where each agent's next state is, or why it has none."""
+    def _remember(self, group: int, player: Player, seen: Seen, acted: Acted, outcome: Outcome, after: Seen) -> None:
+        """Complete the group's transitions of this step: where each agent's next state is, or why it has none."""
         assert player.teaches is not None
-        where = np.full((self.game.rounds, self.game.teams[team].size), -1)
+        where = np.full((self.game.rounds, self.game.groups[group].size), -1)
         where[after.decisions.round, after.decisions.agent] = after.at
         following = where[seen.decisions.round, seen.decisions.agent]
         following = np.where(following < 0, seen.at, following)
-        terminal = outcome.dead | self.game.extinct[seen.decisions.round]
+        terminal = outcome.dead | self.game.ended[seen.decisions.round]
         rewards = player.sign * outcome.rewards
         player.teaches.replay.add_outcomes(seen.at, acted.taught, rewards, outcome.mean_actions, terminal, following)
 
@@ -154,9 +154,19 @@ class Trainer:
     def _row(self, rewards: np.ndarray, phase: Phase, metrics: list[dict[str, float]]) -> dict[str, float]:
         """Round means of the play and update means of the learning, of one iteration."""
         game = self.game
-        losses, kills = np.array([team.size for team in game.teams]) - game.alive.mean(0)
-        own, other = rewards / game.rounds
-        play = (own, other, kills, losses, game.steps.mean(), phase.mu, phase.epsilon, len(metrics))
+        first = np.array([group.team == 0 for group in game.groups])
+        dead = np.array([group.size for group in game.groups]) - game.alive.mean(0)
+        own, other = (float(rewards[side].sum()) / game.rounds for side in (first, ~first))
+        play = (
+            own,
+            other,
+            dead[~first].sum(),
+            dead[first].sum(),
+            game.steps.mean(),
+            phase.mu,
+            phase.epsilon,
+            len(metrics),
+        )
         row = dict(zip(PLAY, play, strict=True))
         for name in MeanFieldLearner.METRICS:
             values = [m[name] for m in metrics]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from marlrobust.errors import UserError
-from marlrobust.games.scenario import Scenario
+from marlrobust.games.scenario import Scenario, Teams
 
 if TYPE_CHECKING:
     from marlrobust.games.magent.engine import MagentGame
@@ -17,7 +17,7 @@ class Pursuit(Scenario):
     """MAgent2's adversarial pursuit: predators (2 x 2 cells) tag prey. Rewards are per agent."""
 
     summary: ClassVar[str] = "predators tag prey, nobody dies (MAgent2's adversarial pursuit)"
-    roles: ClassVar[tuple[str, str]] = ("predator", "prey")
+    teams: ClassVar[Teams] = {"predators": ("predator",), "prey": ("prey",)}
 
     # More entropy than usual (with 0.02 both sides learn to do nothing) and fewer rounds: each has 400 full steps.
     # After M_norm the prey is that of M_norm: nobody attacks it in the test, and it leaves the time to the predators.
@@ -44,7 +44,7 @@ class Pursuit(Scenario):
     }
 
     map_size: int = Field(45, ge=7, le=400, description="Side of the map, in cells.")
-    predators: int = Field(32, ge=1, le=40_000, description="Predators, the team under test.")
+    predators: int = Field(32, ge=1, le=40_000, description="Predators.")
     prey: int = Field(64, ge=1, le=160_000, description="Prey.")
     wall_share: float = Field(0.03, ge=0, lt=1, description="Share of the map's cells that are walls.")
     tag_reward: float = Field(1.0, description="Reward for tagging a prey.")
@@ -95,7 +95,13 @@ class Pursuit(Scenario):
             engine.add_agents(hunters, method="random", n=self.predators)
             engine.add_agents(hunted, method="random", n=self.prey)
 
-        return MagentGame(rounds=rounds, max_steps=self.max_steps, roles=self.roles, build=build, populate=populate)
+        return MagentGame(
+            rounds=rounds,
+            max_steps=self.max_steps,
+            groups=(("predator", 0), ("prey", 1)),
+            build=build,
+            populate=populate,
+        )
 
     @property
     def _walls(self) -> float:
