@@ -10,7 +10,7 @@ from typing import Any
 
 from marlrobust.errors import UserError
 from marlrobust.files import digest
-from marlrobust.games import SCENARIOS
+from marlrobust.games import kind_of
 from marlrobust.policies.card import Card, load_card
 from marlrobust.registry import unknown
 from marlrobust.rows import slug
@@ -99,11 +99,12 @@ class Library:
 
     runs: Path = RUNS
 
-    def find(self, name: str, scenario: str, role: str) -> StoredPolicy | None:
+    def find(self, name: str, scenario: str, role: str, *, of_any_game: bool = False) -> StoredPolicy | None:
         """The policy called `name` for `role` in `scenario`; None where there is none.
 
         name: a folder's under `runs`, a folder's path, a `.safetensors` file's, or a bundled policy's: `zoo:NAME`,
-        `zoo:SCENARIO/NAME`, or NAME alone where `runs` has none. Raises UserError for a `zoo:` name that there is not.
+        `zoo:SCENARIO/NAME`, or NAME alone where `runs` has none. of_any_game: one that a path, or its scenario, names
+        may have been trained in another game. Raises UserError for a `zoo:` name that there is not.
         """
         file = f"{role}.safetensors"
         paths: tuple[Path, ...] = (
@@ -116,19 +117,20 @@ class Library:
             of, _, short = name.removeprefix(BUNDLED).rpartition("/")
             if short not in (p.parent.name for p in ZOO.glob(f"{of or '*'}/*/*.safetensors")):
                 raise UserError(unknown("policy", name, [p.full_name for p in bundled()]))
-            paths = (ZOO / scenario / short / file,) if of in ("", scenario) else ()
+            paths = (ZOO / (of or scenario) / short / file,) if of_any_game or of in ("", scenario) else ()
         for path in paths:
             if path.is_file() and path.suffix != ".safetensors":
                 raise UserError(f"{path} is no .safetensors file: policies are stored so, and nothing else is loaded")
             if path.is_file():
                 card = load_card(path)
-                if (card.scenario, card.role) == (scenario, role):
+                if card.role == role and (of_any_game or card.scenario == scenario):
                     return StoredPolicy(path.parent.name, path, card)
         return None
 
-    def team(self, name: str, scenario: str, roles: Sequence[str]) -> StoredTeam | None:
-        """The policies called `name` for all of `roles` in `scenario`; None where one of them is not there."""
-        found = [self.find(name, scenario, role) for role in roles]
+    def team(self, name: str, scenario: str, roles: Sequence[str], *, of_any_game: bool = False) -> StoredTeam | None:
+        """The policies called `name` for all of `roles` in `scenario`; None where one of them is not there. See
+        `find`."""
+        found = [self.find(name, scenario, role, of_any_game=of_any_game) for role in roles]
         policies = tuple(p for p in found if p is not None)
         return StoredTeam(policies[0].name, scenario, policies) if policies and len(policies) == len(roles) else None
 
@@ -160,7 +162,7 @@ class Library:
 
     def opponent(self, name: str, scenario: str, roles: Sequence[str]) -> StoredTeam:
         """The opponent called `name`, for all of `roles`; UserError where there is none."""
-        found = self.team(name, scenario, roles)
+        found = self.team(name, scenario, roles, of_any_game=True)
         if found is None:
             train = f"marlrobust train --method {name} --scenario {scenario}"
             raise UserError(f"there is no opponent '{name}' for {scenario} under {self.runs}: train it with '{train}'")
@@ -172,7 +174,8 @@ class Library:
         Raises UserError where there is none."""
         chosen: list[StoredTeam] = []
         for name in names:
-            found = [p for scenario, own in roles.items() if (p := self.team(name, scenario, own))]
+            alone = len(roles) == 1  # the game was named: a policy that fits may have been trained in another
+            found = [p for scenario, own in roles.items() if (p := self.team(name, scenario, own, of_any_game=alone))]
             if not found:
                 raise UserError(_why_not(name, list(roles)))
             chosen += found
@@ -180,7 +183,7 @@ class Library:
             folders = (self.runs, ZOO) if self.runs == RUNS else (self.runs,)  # a folder that was named is meant
             for folder in folders:
                 stored = [p for scenario, own in roles.items() for p in Library(folder).tested(scenario, own)]
-                chosen = chosen or [p for p in stored if p.name != SCENARIOS[p.scenario].opponent]
+                chosen = chosen or [p for p in stored if p.name != kind_of(p.scenario)[0].opponent]
         if not chosen:
             where = f"for {next(iter(roles))} " if len(roles) == 1 else ""
             raise UserError(

@@ -80,7 +80,7 @@ def _weights(thing: Any) -> nn.Module | None:
 
 def _acting_part(thing: Any) -> Callable[..., Any] | None:
     """What is called with observations; raises UserError for a module that does not say which part of it acts."""
-    if not isinstance(thing, nn.Module) or type(thing).forward is not nn.Module.forward:
+    if not isinstance(thing, nn.Module) or getattr(thing.forward, "__func__", None) is not nn.Module.forward:
         return thing if callable(thing) else None
     parts = dict(thing.named_children())
     if "actor" not in parts or "network" in parts:
