@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +13,13 @@ from torch import Tensor
 from marlrobust.attacks.threat import Threat
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
-from marlrobust.policies.adapters import as_policy
-from marlrobust.policies.memory import refuse_hidden_memory
+from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.policy import Policy
 
 
 @dataclass(frozen=True)
 class Plain:
-    """n observations of one shape. given: as the user has them; states: (n, d), the same in the same float type."""
+    """n observations of one shape. given: as a user has them; states: (n, d), the same in the same float type."""
 
     given: Any
     states: Tensor
@@ -46,12 +44,22 @@ class Plain:
     def device(self) -> torch.device:
         return self.states.device
 
-    def moved(self, threat: Threat, policy: Any, move: Callable[[Policy, Decisions], Tensor]) -> Any:
-        """What `move` makes of the observations in float32, inside `threat` in their own float type."""
-        network = as_policy(policy, tuple(self.given.shape[1:]))
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one observation."""
+        return tuple(self.given.shape[1:])
+
+    def decisions(self, policy: Policy) -> Decisions:
+        """The observations in float32 as decisions of n agents, with mean actions as at a round's first step.
+
+        Raises UserError for a policy that remembers what it is asked, and does not say so.
+        """
         seen = self.states.float()
-        means = seen.new_zeros(len(seen), getattr(network, "mean_action_size", 0))  # as at a round's first step
-        decisions = Decisions.of(seen, means)
-        refuse_hidden_memory(network, decisions)
-        moved = threat.carry(self.states, seen, move(network, decisions)).reshape(self.given.shape)
-        return moved.numpy() if isinstance(self.given, np.ndarray) else moved
+        decisions = Decisions.of(seen, seen.new_zeros(len(seen), getattr(policy, "mean_action_size", 0)))
+        refuse_hidden_memory(policy, decisions)
+        return decisions
+
+    def back(self, threat: Threat, seen: Tensor, moved: Tensor) -> Any:
+        """What `seen` (n, d) float32 was `moved` to, as a user has observations: inside `threat` in their own type."""
+        delivered = threat.carry(self.states, seen, moved).reshape(self.given.shape)
+        return delivered.numpy() if isinstance(self.given, np.ndarray) else delivered

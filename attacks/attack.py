@@ -17,6 +17,7 @@ from marlrobust.attacks.arrays import Plain
 from marlrobust.attacks.threat import Threat
 from marlrobust.games.game import Decisions
 from marlrobust.parameters import Parameters
+from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.library import Library, StoredPolicy
 from marlrobust.policies.policy import Policy
 
@@ -69,10 +70,11 @@ class Attack(Parameters, ABC):
         if isinstance(states, Decisions):
             return move(policy, states, _generator(rng, states.mean_actions.device), **how)
         plain = Plain.of(states)
-        moved: Tensor | Numbers = plain.moved(
-            self.threat, policy, lambda *seen: move(*seen, _generator(rng, plain.device), **how)
-        )
-        return moved
+        network = as_policy(policy, plain.shape)
+        decisions = plain.decisions(network)
+        moved = move(network, decisions, _generator(rng, plain.device), **how)
+        back: Tensor | Numbers = plain.back(self.threat, decisions.dense, moved)
+        return back
 
     @abstractmethod
     def move(self, policy: Policy, decisions: Decisions, rng: torch.Generator) -> Tensor:

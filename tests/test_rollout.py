@@ -93,7 +93,7 @@ def test_an_attack_changes_the_round(game: MagentGame, policy: MeanFieldPolicy, 
 
 
 class Spy:
-    """The policy that shows which states it was asked about."""
+    """The policy that shows which states it was asked about, after two calls that look for a hidden memory."""
 
     def __init__(self, policy: MeanFieldPolicy) -> None:
         self.policy, self.calls = policy, list[Tensor]()
@@ -102,6 +102,11 @@ class Spy:
         self.calls.append(decisions.dense.clone())
         return self.policy.logits(decisions)
 
+    @property
+    def played(self) -> list[Tensor]:
+        """The states of the rounds."""
+        return self.calls[2:]
+
 
 def test_only_the_victims_states_are_changed_and_the_dead_are_never_attacked(
     game: MagentGame, policy: MeanFieldPolicy, other: MeanFieldPolicy
@@ -109,7 +114,7 @@ def test_only_the_victims_states_are_changed_and_the_dead_are_never_attacked(
     """The attack is shown two living agents a round at most; the policy sees them, moved, and nobody else."""
     attack, spy = watched(), Spy(policy)
     play_rounds(game, spy, other, seed=SEED, adversary=Adversary(attack, 2))
-    clean, moved = spy.calls[0::2], spy.calls[1::2]
+    clean, moved = spy.played[0::2], spy.played[1::2]
     assert len(attack.seen) == len(moved) > 0
     for all_states, victims, perturbed in zip(clean, attack.seen, moved, strict=False):
         assert len(victims) <= 2 * ROUNDS
@@ -125,7 +130,7 @@ def test_victims_die_and_are_dropped(fighters: MeanFieldPolicy, other: MeanField
     attack, spy = watched(0.0), Spy(other)
     rounds = play_rounds(arena, spy, fighters, seed=0, adversary=Adversary(attack, 6))
     assert sum(r.losses or 0 for r in rounds) > 5
-    assert [len(states) for states in attack.seen] == [len(states) for states in spy.calls]
+    assert [len(states) for states in attack.seen] == [len(states) for states in spy.played]
     assert len(attack.seen[-1]) < len(attack.seen[0]) == 6 * 4
 
 

@@ -26,7 +26,7 @@ class Sample(Observer):
     def __init__(self, rng: np.random.Generator, size: int = 256) -> None:
         self.rng, self.size = rng, size
         self._keys = np.zeros(0)
-        self._kept: list[tuple[int, Tensor, Tensor]] = []
+        self._kept: list[Decisions] = []
 
     def attacked(self, decisions: Decisions, shown: Tensor) -> None:
         """See `Observer.attacked`; what is kept is copied."""
@@ -37,17 +37,13 @@ class Sample(Observer):
         kept = np.argsort(keys, kind="stable")[: self.size]
         self._keys = keys[kept]
         own = decisions.take(torch.from_numpy(new))
-        rows = zip([own.group] * len(own), own.dense.unbind(), own.mean_actions.unbind(), strict=True)
-        seen = [*self._kept, *rows]
+        seen = [*self._kept, *(own.take(slice(i, i + 1)) for i in range(len(own)))]
         self._kept = [seen[i] for i in kept]
 
     def decisions(self) -> dict[int, Decisions]:
         """The decisions that were kept, at most `size` in all, by the number of their group."""
-        found = {}
-        for group in sorted({group for group, _, _ in self._kept}):
-            states, mean_actions = zip(*(row[1:] for row in self._kept if row[0] == group), strict=True)
-            found[group] = Decisions.of(torch.stack(states), torch.stack(mean_actions))
-        return found
+        groups = sorted({row.group for row in self._kept})
+        return {group: Decisions.joined([row for row in self._kept if row.group == group]) for group in groups}
 
 
 PROBES = ("probe_noise", "probe_probabilities", "probe_zero_gradients", "probe_loss_rises")

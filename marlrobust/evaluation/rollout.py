@@ -14,7 +14,10 @@ from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
 from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Decisions, Game, Ints, can_swap
+from marlrobust.policies.adapters import as_policy
+from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.memory import Memories
 from marlrobust.policies.policy import Policy, checked, sample_actions
 from marlrobust.rows import Round
 from marlrobust.streams import stream, torch_stream
@@ -86,11 +89,14 @@ def play_rounds(
     attacked = _Attacked(ours, adversary, seed, numbers, device) if adversary and adversary.count else None
 
     game.reset(seeds, swap)
+    ours.refuse_hidden_memory(device)
+    theirs.refuse_hidden_memory(device)
     while game.active.any():
         seen, foes_seen = ours.observe(device), theirs.observe(device)
         logits = ours.logits(seen)
-        if attacked is not None:
-            attacked.step(seen, logits, tally, observers)
+        shown = seen if attacked is None else attacked.step(seen, logits, tally, observers)
+        ours.remember(shown)
+        theirs.remember(foes_seen)
         actions = ours.choose(seen, logits, greedy) | theirs.choose(foes_seen, theirs.logits(foes_seen), greedy)
         outcomes = game.step([actions[g] for g in range(len(game.groups))])
         for g, decisions in zip(own, seen, strict=True):
@@ -114,11 +120,27 @@ class _Side:
     ) -> None:
         """name: of the side, and of its noise."""
         self.game, self.groups, self.name = game, groups, name
-        self.policies = [_for_role(policies, game.groups[g].role, name) for g in groups]
-        self.noise = _Noise(seed, name, numbers, [game.groups[g].size for g in groups])
+        self.policies = [
+            as_policy(_for_role(policies, game.groups[g].role, name), game.groups[g].shape) for g in groups
+        ]
+        sizes = [game.groups[g].size for g in groups]
+        self.memories = [Memories(p, game.rounds, size) for p, size in zip(self.policies, sizes, strict=True)]
+        self.noise = _Noise(seed, name, numbers, sizes)
 
     def observe(self, device: str) -> list[Decisions]:
-        return [self.game.observe(g).to(device) for g in self.groups]
+        """What each group's agents see, with what they remember."""
+        seen = [self.game.observe(g).to(device) for g in self.groups]
+        return [memories.carried(decisions) for memories, decisions in zip(self.memories, seen, strict=True)]
+
+    def remember(self, shown: Sequence[Decisions]) -> None:
+        """The agents were shown this, attacked or not."""
+        for memories, decisions in zip(self.memories, shown, strict=True):
+            memories.advance(decisions)
+
+    def refuse_hidden_memory(self, device: str) -> None:
+        """Raises UserError for a policy that remembers what it was asked, and does not say so."""
+        for policy, decisions in zip(self.policies, self.observe(device), strict=True):
+            refuse_hidden_memory(policy, decisions)
 
     def logits(self, seen: Sequence[Decisions]) -> list[Tensor]:
         """Logits (n, a) of each group; our own policies read compressed states, others get them dense."""
@@ -168,21 +190,23 @@ class _Attacked:
 
     def step(
         self, seen: Sequence[Decisions], logits: Sequence[Tensor], tally: _Tally, observers: Sequence[Observer]
-    ) -> None:
-        """Put the logits (n, a) of attacked agents in the place of their clean ones."""
-        may = tally.attacked_steps < self.limit
+    ) -> list[Decisions]:
+        """Put the logits (n, a) of attacked agents in the place of their clean ones; what all agents are shown."""
+        may, everyone = tally.attacked_steps < self.limit, list(seen)
         if not any(may[d.round].any() for d in seen):
-            return
+            return everyone
         chosen = self._victims(seen, logits)
         found: list[tuple[Ints, Bools, Bools]] = []  # rounds of the attacked rows, which changed, which flipped
         for k, decisions in enumerate(seen):
             rows = np.flatnonzero(chosen[decisions.round, self.starts[k] + decisions.agent] & may[decisions.round])
             if len(rows):
-                brought = self._attack(k, decisions, logits[k], torch.from_numpy(rows), observers)
-                found.append((decisions.round[rows], *brought))
+                shown, changed, flipped = self._attack(k, decisions, logits[k], torch.from_numpy(rows), observers)
+                found.append((decisions.round[rows], changed, flipped))
+                if decisions.memory is not None:
+                    everyone[k] = _with(decisions, rows, shown)
         if found:
-            rounds, changed, flipped = (np.concatenate(parts) for parts in zip(*found, strict=True))
-            tally.attacked(rounds, changed, flipped)
+            tally.attacked(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        return everyone
 
     def _victims(self, seen: Sequence[Decisions], logits: Sequence[Tensor]) -> Bools:
         a = self.adversary
@@ -203,8 +227,8 @@ class _Attacked:
 
     def _attack(
         self, k: int, seen: Decisions, logits: Tensor, rows: Tensor, observers: Sequence[Observer]
-    ) -> tuple[Bools, Bools]:
-        """(len(rows),) whether each state, and argmax, of group k changed.
+    ) -> tuple[Tensor, Bools, Bools]:
+        """What the agents of some rows of group k are shown (m, d), and whether each state, and argmax, changed (m,).
 
         A state that comes back unchanged keeps its logits bit for bit.
         """
@@ -222,7 +246,14 @@ class _Attacked:
             checked(attacked, len(moved), logits.shape[1], "the policy under attack")
             flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
             logits[moved] = attacked
-        return changed.cpu().numpy(), flipped.cpu().numpy()
+        return shown, changed.cpu().numpy(), flipped.cpu().numpy()
+
+
+def _with(seen: Decisions, rows: Ints, shown: Tensor) -> Decisions:
+    """`seen` with other states (m, d) at some rows."""
+    states = seen.dense.clone()
+    states[torch.from_numpy(rows).to(states.device)] = shown
+    return seen.showing(states)
 
 
 class _Noise:

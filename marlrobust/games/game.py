@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,8 @@ class Decisions:
     What goes through victims, attack and policy. states: (n, d) float32, dense or compressed; those of a game are
     overwritten by its next step: copy what must last. mean_actions: (n, a) float32, the group's mean action of
     the last step, zeros at the first. round: (n,) in [0, R), agent: (n,) in [0, size), step: (n,) from 0, all int64:
-    which agent's decision each row is. group: the number of the group in its game.
+    which agent's decision each row is. group: the number of the group in its game. memory: what the agents remember,
+    a tensor (n, ...) or a tuple of such, for a policy that has a memory; else None.
     """
 
     states: Tensor | SparseStates
@@ -57,6 +58,7 @@ class Decisions:
     agent: Ints
     step: Ints
     group: int = 0
+    memory: Any = None
 
     @classmethod
     def of(cls, states: Tensor, mean_actions: Tensor | None = None) -> Decisions:
@@ -91,10 +93,24 @@ class Decisions:
                 states = self.states.dense(chosen)
             else:
                 states = self.states[rows.to(self.states.device)]
-        means = self.mean_actions[rows if isinstance(rows, slice) else rows.to(self.mean_actions.device)]
         return replace(
-            self, states=states, mean_actions=means, round=self.round[at], agent=self.agent[at], step=self.step[at]
+            self,
+            states=states,
+            mean_actions=of_rows(self.mean_actions, rows),
+            round=self.round[at],
+            agent=self.agent[at],
+            step=self.step[at],
+            memory=of_rows(self.memory, rows),
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Decisions]) -> Decisions:
+        """The rows of one or more parts of one group, in their order; their states are dense."""
+        round_, agent, step = (
+            np.concatenate(p) for p in zip(*((d.round, d.agent, d.step) for d in parts), strict=True)
+        )
+        states, means = torch.cat([d.dense for d in parts]), torch.cat([d.mean_actions for d in parts])
+        return cls(states, means, round_, agent, step, parts[0].group, _joined([d.memory for d in parts]))
 
     def showing(self, states: Tensor | SparseStates) -> Decisions:
         """The same agents, shown other states (n, d)."""
@@ -105,6 +121,24 @@ class Decisions:
         if torch.device(device) == self.mean_actions.device:
             return self
         return replace(self, states=self.states.to(device), mean_actions=self.mean_actions.to(device))
+
+
+def of_rows(memory: Any, rows: Tensor | slice) -> Any:
+    """Some of the rows of a tensor, or of each of a tuple of tensors; of None, None."""
+    if memory is None:
+        return None
+    if isinstance(memory, tuple):
+        return tuple(of_rows(part, rows) for part in memory)
+    return memory[rows if isinstance(rows, slice) else rows.to(memory.device)]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Memories of several parts as one."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(same) for same in zip(*parts, strict=True))
+    return torch.cat(list(parts))
 
 
 class Outcome(NamedTuple):

@@ -1,20 +1,14 @@
-"""Policies that remember: what they carry from one step to the next, and how one that hides it is found out."""
+"""Policies that remember: what their agents carry from one step to the next."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from marlrobust.errors import UserError
-from marlrobust.games.game import Decisions
-from marlrobust.policies.layers import known
-from marlrobust.policies.policy import Policy
+from marlrobust.games.game import Decisions, of_rows
 
 Memory = Any
 """What n agents remember: a tensor (n, ...), or a tuple of such."""
@@ -36,42 +30,40 @@ class Recurrent(Protocol):
         ...
 
 
-NOISE = 1e-5
-"""How far, as a share of their size, two equal forward passes may differ by the order of their sums."""
+def has_memory(policy: object) -> bool:
+    """Whether the policy says that it remembers."""
+    return callable(getattr(policy, "initial_memory", None)) and callable(getattr(policy, "step", None))
 
 
-def refuse_hidden_memory(policy: Policy, decisions: Decisions) -> None:
-    """Raises UserError for a policy whose answer to n `decisions` hangs on what it was asked before.
+class Memories:
+    """What the agents of a group remember, over all rounds; nothing where their policy has no memory."""
 
-    It is asked twice with every global generator of random numbers at the same state, where they stay afterwards: so a
-    policy that is random on purpose answers twice the same, and one that remembers does not. A policy that draws
-    from a generator of its own says so by an attribute `random = True`. Nothing is asked of n = 0.
-    """
-    if known(policy) or getattr(policy, "random", False) is True or not len(decisions):
-        return
-    with torch.no_grad():
-        answers = []
-        for _ in range(2):
-            with _chance_undone():
-                answers.append(policy.logits(decisions).detach().clone())
-    once, again = answers
-    if once.shape != again.shape or bool(((once - again).abs() > NOISE * (1 + once.abs())).any()):
-        raise UserError(
-            "the policy answers the same question twice differently: it remembers what it was asked, and an attack's "
-            "own questions would change it. Give it initial_memory(n) and step(decisions, memory); or, if it is random "
-            "on purpose, an attribute random = True"
-        )
+    def __init__(self, policy: Any, rounds: int, size: int) -> None:
+        """As at the start of `rounds` rounds of `size` agents."""
+        self.policy, self.size = policy if has_memory(policy) else None, size
+        self.memory = None if self.policy is None else self.policy.initial_memory(rounds * size)
+
+    def carried(self, decisions: Decisions) -> Decisions:
+        """The decisions with what their agents remember."""
+        if self.policy is None:
+            return decisions
+        return replace(decisions, memory=of_rows(self.memory, self._places(decisions)))
+
+    @torch.no_grad()
+    def advance(self, shown: Decisions) -> None:
+        """The agents were shown this, and remember it: all that carry a memory, once for each step."""
+        if self.policy is not None and len(shown):
+            _, following = self.policy.step(shown, shown.memory)
+            self.memory = _put(self.memory, self._places(shown), following)
+
+    def _places(self, decisions: Decisions) -> Tensor:
+        return torch.from_numpy(decisions.round * self.size + decisions.agent)
 
 
-@contextmanager
-def _chance_undone() -> Iterator[None]:
-    """Puts all global generators back where they were."""
-    numbers, plain, torchs = np.random.get_state(), random.getstate(), torch.get_rng_state()  # noqa: NPY002
-    on_devices = torch.cuda.get_rng_state_all()  # none where there is no such device
-    try:
-        yield
-    finally:
-        np.random.set_state(numbers)  # noqa: NPY002
-        random.setstate(plain)
-        torch.set_rng_state(torchs)
-        torch.cuda.set_rng_state_all(on_devices)
+def _put(memory: Memory, places: Tensor, part: Memory) -> Memory:
+    """`memory` with `part` at some of its rows; what decisions carry of it stays as it is."""
+    if isinstance(memory, tuple):
+        return tuple(_put(whole, places, own) for whole, own in zip(memory, part, strict=True))
+    whole = memory.clone()
+    whole[places.to(whole.device)] = part.detach().to(whole.dtype)
+    return whole

@@ -30,5 +30,5 @@ class RecurrentPolicy:
 
     def logits(self, decisions: Decisions) -> Tensor:
         """See `Policy.logits`; where the decisions carry no memory, a round's first step is meant."""
-        memory = getattr(decisions, "memory", None)
-        return self.step(decisions, self.initial(len(decisions)) if memory is None else memory)[0]
+        memory = self.initial(len(decisions)) if decisions.memory is None else decisions.memory
+        return self.step(decisions, memory)[0]
