@@ -19,17 +19,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from marlrobust.attacks.attack import Attack, Threat
     from marlrobust.evaluation.rollout import Adversary, play_rounds
+    from marlrobust.games.check import check_game
     from marlrobust.games.game import Decisions
     from marlrobust.reports.tables import table
 
 __version__ = version("marlrobust")
 
-__all__ = ["Adversary", "Decisions", "Threat", "__version__", "attack", "load_policy", "play_rounds", "table"]
+__all__ = [
+    "Adversary",
+    "Decisions",
+    "Threat",
+    "__version__",
+    "attack",
+    "check_game",
+    "load_policy",
+    "play_rounds",
+    "table",
+]
 
 _PLACES = {
     "Adversary": "marlrobust.evaluation.rollout",
     "Decisions": "marlrobust.games.game",
     "Threat": "marlrobust.attacks.attack",
+    "check_game": "marlrobust.games.check",
     "play_rounds": "marlrobust.evaluation.rollout",
     "table": "marlrobust.reports.tables",
 }

@@ -56,7 +56,7 @@ class Bracket:
     @property
     def drawn_from(self) -> list[Any]:
         """What the decisions depend on: brackets that agree in it look at the same ones."""
-        game = [self.scenario, class_of(self.game), self.game.model_dump(mode="json"), self.team]
+        game = [self.scenario, class_of(self.game), self.game.model_dump(mode="json"), self.game.versions, self.team]
         foe = self.opponent and self.opponent.hash
         return [game, self.policy.card.hash, foe, self.rounds, self.decisions, self.seed]
 
@@ -196,6 +196,6 @@ def _bracket(
         policy_hash=own.card.hash,
         opponent_hash=foe.hash if foe else "",
         instructions=instructions(),
-        versions=json.dumps(computed_by(), sort_keys=True),
+        versions=json.dumps(computed_by() | bracket.game.versions, sort_keys=True),
     )
     return facts, items

@@ -52,7 +52,7 @@ class Cell:
         """All that its rows depend on, resolved: never what was typed."""
         attacks: dict[str, Any] = {role: {"class": class_of(a), **a.parameters()} for role, a in self.attacks.items()}
         return {
-            "game": [self.policy.scenario, class_of(self.game), self.game.model_dump(mode="json")],
+            "game": [self.policy.scenario, class_of(self.game), self.game.model_dump(mode="json"), self.game.versions],
             "team": self.team,
             "policy": self.policy.hash,
             "opponent": self.opponent and self.opponent.hash,

@@ -142,5 +142,5 @@ def _facts(cell: Cell, probed: dict[str, Any], victims: Victims | None) -> Facts
         train_rounds=own.card.rounds,
         **probed,
         instructions=instructions(),
-        versions=json.dumps(computed_by(), sort_keys=True),
+        versions=json.dumps(computed_by() | cell.game.versions, sort_keys=True),
     )

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from marlrobust.config import Settings, resolve
+from marlrobust.config import Settings
 from marlrobust.errors import UserError
-from marlrobust.games import SCENARIOS, Scenario
+from marlrobust.games import SCENARIOS, Scenario, check_name, make_scenario
 from marlrobust.games.scenario import Teams, roles_of, team_numbers
 
 
@@ -26,7 +26,11 @@ class Played(Settings):
     policies: tuple[str, ...] = Field(
         (), description="A policy's name, folder or file. May be repeated.  [default: all under --runs]"
     )
-    scenario: str | None = Field(None, description="The game.  [default: every one that the policies are for]")
+    scenario: str | None = Field(
+        None,
+        description="The game: one of 'marlrobust list scenarios', pettingzoo:MODULE, or MODULE:FUNCTION that makes a "
+        "PettingZoo environment.  [default: every one that the policies are for]",
+    )
     game: dict[str, Any] = Field(default_factory=dict)  # settings of the game, where they are not the usual ones
     team: tuple[str, ...] = Field(
         (),
@@ -42,12 +46,12 @@ class Played(Settings):
     @classmethod
     def _known(cls, name: str | None) -> str | None:
         if name is not None:
-            SCENARIOS.check(name)
+            check_name(name)
         return name
 
     def game_of(self, scenario: str) -> Scenario:
         """The game that is played in `scenario`; raises UserError for settings that it has not."""
-        return resolve(SCENARIOS[scenario], self.game)
+        return make_scenario(scenario, self.game)
 
     def roles(self) -> dict[str, tuple[str, ...]]:
         """The roles of the policies under test, in the game that was named or in each that there is. Raises UserError

@@ -1,5 +1,10 @@
 """Games: batches of rounds, stepped together. Importing this package imports no engine."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from marlrobust.config import resolve
 from marlrobust.games.scenario import Scenario
 from marlrobust.registry import Registry
 
@@ -18,4 +23,30 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
 )
 """Every game by name; an installed package adds its own by an entry point of this group."""
 
-__all__ = ["SCENARIOS", "Scenario"]
+PLACE = ":"
+"""In a name that is none of the table: what makes a PettingZoo environment, as `module:function`."""
+
+
+def check_name(name: str) -> None:
+    """Raises UserError for the name of a game that there cannot be, without importing anything."""
+    if PLACE not in name:
+        SCENARIOS.check(name)
+
+
+def kind_of(name: str) -> tuple[type[Scenario], dict[str, Any]]:
+    """The class of the game called `name`, and the settings that the name itself gives."""
+    if PLACE not in name:
+        return SCENARIOS[name], {}
+    from marlrobust.games.parallel import Parallel  # only now: it takes time to import
+
+    return Parallel, {"environment": name}
+
+
+def make_scenario(name: str, *layers: dict[str, Any]) -> Scenario:
+    """The game called `name`, with settings from layers, the later ones winning. Raises UserError for a name or a
+    setting that there is not."""
+    kind, given = kind_of(name)
+    return resolve(kind, *layers, given)
+
+
+__all__ = ["SCENARIOS", "Scenario", "check_name", "kind_of", "make_scenario"]

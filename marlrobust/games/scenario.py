@@ -62,6 +62,11 @@ class Scenario(Settings):
 
     max_steps: int = Field(400, ge=1, le=100_000, description="Steps per round, at most.")
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name to version of what the game is played by, beside this package and the engine that it needs."""
+        return {}
+
     @abstractmethod
     def make(self, rounds: int) -> Game:
         """R = `rounds` parallel rounds of this game; raises UserError for settings that no game can have."""

@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from marlrobust.config import Settings, resolve
 from marlrobust.errors import UserError
-from marlrobust.games import SCENARIOS, Scenario
+from marlrobust.games import Scenario, kind_of, make_scenario
 
 BATTLE = "battle"
 MOST_ROUNDS = 100_000
@@ -23,7 +23,7 @@ class LearningSettings(Settings):
 
     noun: ClassVar[str] = "a training"
 
-    scenario: str = Field(BATTLE, description="Name of the game.")
+    scenario: str = Field(BATTLE, description="Name of the game, or what makes it: pettingzoo:MODULE, MODULE:FUNCTION.")
     game: SerializeAsAny[Scenario] = Field(
         cast(Any, {}), validate_default=True, description="Settings of the game, as a table."
     )
@@ -50,11 +50,10 @@ class LearningSettings(Settings):
             return value
         if "scenario" not in info.data:
             raise ValueError("it belongs to no scenario")
-        kind = SCENARIOS[info.data["scenario"]]
         if not isinstance(value, dict):
-            raise ValueError(f"the game's settings are a table, as in {{max_steps: {kind().max_steps}}}")
+            raise ValueError("the game's settings are a table, as in {max_steps: 400}")
         try:
-            return resolve(kind, value)
+            return make_scenario(info.data["scenario"], value)
         except UserError as error:
             raise UserError(f"game.{error}") from None
 
@@ -139,7 +138,7 @@ def train_settings(
     scenario = named.get("scenario", BATTLE)
     presets: list[dict[str, Any]] = []
     if isinstance(scenario, str):
-        of = SCENARIOS[scenario]
+        of, _ = kind_of(scenario)
         presets = [of.preset, *([SHORT, of.short] if short else [])]
     if adversary:  # presets are made for teams: an adversary takes what every training has
         presets = [{k: v for k, v in preset.items() if k in LearningSettings.model_fields} for preset in presets]
