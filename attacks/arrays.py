@@ -13,7 +13,6 @@ from torch import Tensor
 from marlrobust.attacks.threat import Threat
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
-from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.policy import Policy
 
 
@@ -50,14 +49,9 @@ class Plain:
         return tuple(self.given.shape[1:])
 
     def decisions(self, policy: Policy) -> Decisions:
-        """The observations in float32 as decisions of n agents, with mean actions as at a round's first step.
-
-        Raises UserError for a policy that remembers what it is asked, and does not say so.
-        """
+        """The observations in float32 as decisions of n agents, with mean actions as at a round's first step."""
         seen = self.states.float()
-        decisions = Decisions.of(seen, seen.new_zeros(len(seen), getattr(policy, "mean_action_size", 0)))
-        refuse_hidden_memory(policy, decisions)
-        return decisions
+        return Decisions.of(seen, seen.new_zeros(len(seen), getattr(policy, "mean_action_size", 0)))
 
     def back(self, threat: Threat, seen: Tensor, moved: Tensor) -> Any:
         """What `seen` (n, d) float32 was `moved` to, as a user has observations: inside `threat` in their own type."""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from marlrobust.evaluation.rollout import Adversary, play_rounds
     from marlrobust.games.check import check_game
     from marlrobust.games.game import Decisions
+    from marlrobust.policies.adapters import as_policy
     from marlrobust.reports.tables import table
+    from marlrobust.wrappers import wrap
 
 __version__ = version("marlrobust")
 
@@ -30,20 +32,24 @@ __all__ = [
     "Decisions",
     "Threat",
     "__version__",
+    "as_policy",
     "attack",
     "check_game",
     "load_policy",
     "play_rounds",
     "table",
+    "wrap",
 ]
 
 _PLACES = {
     "Adversary": "marlrobust.evaluation.rollout",
     "Decisions": "marlrobust.games.game",
     "Threat": "marlrobust.attacks.attack",
+    "as_policy": "marlrobust.policies.adapters",
     "check_game": "marlrobust.games.check",
     "play_rounds": "marlrobust.evaluation.rollout",
     "table": "marlrobust.reports.tables",
+    "wrap": "marlrobust.wrappers",
 }
 
 

@@ -1,0 +1,199 @@
+"""One line in a loop of one's own: an environment whose victims see what an attack shows them.
+
+env = marlrobust.wrap(env, policy, attack="pgd", epsilon=0.075, victims=8, seed=0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.spaces import Box
+from pettingzoo import ParallelEnv
+from pettingzoo.utils import BaseParallelWrapper
+
+from marlrobust.attacks import ATTACKS
+from marlrobust.attacks.arrays import Plain
+from marlrobust.attacks.attack import Attack
+from marlrobust.attacks.threat import Threat
+from marlrobust.attacks.victims import draw_victims
+from marlrobust.errors import UserError
+from marlrobust.parameters import build
+from marlrobust.policies.adapters import as_policy
+from marlrobust.policies.hidden_memory import refuse_hidden_memory
+from marlrobust.policies.memory import Memories
+from marlrobust.policies.policy import Policy
+from marlrobust.streams import stream, torch_stream
+
+Seen = dict[str, npt.NDArray[np.floating[Any]]]
+"""An agent's name to what it sees."""
+
+ALONE = "the agent"
+"""The name of an agent of an environment that has one."""
+
+
+def wrap(
+    env: Any,
+    policy: Any,
+    attack: str | Attack = "pgd",
+    epsilon: float = 0.075,
+    victims: int | Collection[str] | None = None,
+    seed: int = 0,
+    *,
+    norm: str = "l_inf",
+    **parameters: Any,
+) -> Any:
+    """`env` with observations that an attack on `policy` has moved.
+
+    env: a PettingZoo parallel environment, or a Gymnasium one of a single agent, with observations in a `Box` of
+    floats. policy: the one that acts in your loop, anything that `as_policy` takes; or a dict from an agent's name
+    to its own. attack: a name, with `parameters` of its own, inside a ball of radius `epsilon` in `norm` and the
+    range of the observations; or an attack that is made already. victims: how many agents are attacked, drawn anew
+    at each reset, or their names; None for all. seed: of the victims and of the attack's chance, together with the
+    seed that `reset` is given.
+
+    The policy is asked by the attack alone; one with memory is also shown what its agents are shown. Raises UserError
+    for another kind of environment, for observations that are no floats, and for a policy with a hidden memory.
+    """
+
+    def made(space: Box) -> Attack:
+        if isinstance(attack, Attack):
+            return attack
+        threat = Threat(norm=norm, epsilon=epsilon, low=_end(space.low.min()), high=_end(space.high.max()))  # type: ignore[arg-type]
+        return build("attack", attack, ATTACKS[attack], parameters, threat=threat)
+
+    if isinstance(env, ParallelEnv):
+        spaces = {name: _box(env.observation_space(name), name) for name in env.possible_agents}
+        chosen = len(spaces) if victims is None else victims
+        if isinstance(policy, Mapping) and set(policy) <= set(spaces):
+            policy = {list(spaces).index(name): own for name, own in policy.items()}
+        return ParallelWrapper(env, _Eyes(spaces, policy, made, chosen, seed))
+    if isinstance(env, gymnasium.Env):
+        spaces = {ALONE: _box(env.observation_space, ALONE)}
+        return SingleWrapper(env, _Eyes(spaces, policy, made, 1 if victims is None else victims, seed))
+    raise UserError(
+        f"{type(env).__name__} is no parallel environment of PettingZoo and no environment of Gymnasium: "
+        "make one of an AEC environment with pettingzoo.utils.conversions.aec_to_parallel"
+    )
+
+
+def _box(space: Any, name: str) -> Box:
+    """The space of what an agent sees; raises UserError where it is no `Box` of floats."""
+    if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
+        return space
+    raise UserError(
+        f"{name} sees {space}: an attack moves arrays of floats, so put a wrapper around the environment first that "
+        "gives a Box of floats"
+    )
+
+
+def _end(bound: Any) -> float | None:
+    """An end of the valid range; None where there is none."""
+    return float(bound) if np.isfinite(bound) else None
+
+
+class ParallelWrapper(BaseParallelWrapper[str, Any, Any]):  # type: ignore[misc]
+    """A parallel environment seen through `_Eyes`."""
+
+    def __init__(self, env: Any, eyes: _Eyes) -> None:
+        super().__init__(env)
+        self.eyes = eyes
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """See `ParallelEnv.reset`."""
+        seen, infos = super().reset(seed=seed, options=options)
+        self.eyes.open(seed)
+        return self.eyes.shown(seen), infos
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        """See `ParallelEnv.step`."""
+        seen, *rest = super().step(actions)
+        return self.eyes.shown(seen), *rest
+
+
+class SingleWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment of one agent seen through `_Eyes`."""
+
+    def __init__(self, env: Any, eyes: _Eyes) -> None:
+        super().__init__(env)
+        self.eyes = eyes
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """See `gymnasium.Env.reset`."""
+        seen, info = super().reset(seed=seed, options=options)
+        self.eyes.open(seed)
+        return self.eyes.shown({ALONE: seen})[ALONE], info
+
+    def step(self, action: Any) -> Any:
+        """See `gymnasium.Env.step`."""
+        seen, *rest = super().step(action)
+        return self.eyes.shown({ALONE: seen})[ALONE], *rest
+
+
+class _Eyes:
+    """What the agents of an environment are shown."""
+
+    def __init__(
+        self, spaces: Mapping[str, Box], policy: Any, attack: Any, victims: int | Collection[str], seed: int
+    ) -> None:
+        """attack: from a space to the attack on what is seen there."""
+        self.spaces, self.seed, self.victims, self.opened = spaces, seed, victims, 0
+        self.places = {name: place for place, name in enumerate(spaces)}
+        if not isinstance(victims, int) and (odd := sorted(set(victims) - set(spaces))):
+            raise UserError(f"there is no agent '{odd[0]}' to attack: there are {', '.join(spaces)}")
+        if isinstance(victims, int) and victims < 0:
+            raise UserError(f"the number of victims must not be negative: {victims}")
+        shapes = {space.shape: space for space in spaces.values()}
+        self.policies: dict[Any, Policy] = {shape: as_policy(policy, shape) for shape in shapes}
+        self.asked: set[Any] = set()  # for a hidden memory
+        self.attacks: dict[Any, Attack] = {shape: attack(space) for shape, space in shapes.items()}
+
+    def open(self, seed: int | None) -> None:
+        """At a round's start: other victims, other chance, no memory. seed: that the environment was given."""
+        index = (0, self.opened) if seed is None else (1, seed)
+        self.opened += 1
+        self.rng = torch_stream(self.seed, "attack", *index)
+        if isinstance(self.victims, int):
+            names = list(self.spaces)
+            drawn = draw_victims(self.victims, len(names), stream(self.seed, "victims", *index))
+            self.chosen = {names[place] for place in drawn}
+        else:
+            self.chosen = set(self.victims)
+        self.memories = {shape: Memories(policy, 1, len(self.spaces)) for shape, policy in self.policies.items()}
+
+    def shown(self, seen: Seen) -> Seen:
+        """`seen` with what victims see moved."""
+        found = dict(seen)
+        for shape in self.policies:
+            names = [name for name in seen if self.spaces[name].shape == shape]
+            if names:
+                moved = self._moved(shape, names, np.stack([seen[name] for name in names]))
+                found |= {name: _inside(self.spaces[name], seen[name], moved[i]) for i, name in enumerate(names)}
+        return found
+
+    def _moved(self, shape: Any, names: list[str], seen: Any) -> Any:
+        """What agents of one shape are shown, (n, *shape)."""
+        policy, attack, memories = self.policies[shape], self.attacks[shape], self.memories[shape]
+        agents = np.array([self.places[name] for name in names])
+        plain = Plain.of(seen)
+        decisions = replace(plain.decisions(policy), agent=agents, round=np.zeros_like(agents))
+        decisions = memories.carried(decisions)
+        if shape not in self.asked:
+            refuse_hidden_memory(policy, decisions)
+            self.asked.add(shape)
+        states = decisions.dense.clone()
+        if victims := [i for i, name in enumerate(names) if name in self.chosen]:
+            rows = torch.tensor(victims)
+            states[rows] = attack.perturb(policy, decisions.take(rows), self.rng)
+        memories.advance(decisions.showing(states))
+        return plain.back(attack.threat, decisions.dense, states)
+
+
+def _inside(space: Box, seen: Any, moved: Any) -> Any:
+    """`moved` in the space, each number of which has ends of its own; what was outside goes no farther."""
+    return np.clip(moved, np.minimum(space.low, seen), np.maximum(space.high, seen)).astype(seen.dtype, copy=False)
