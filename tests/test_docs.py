@@ -17,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 import marlrobust
+from marlrobust.attacks import ATTACKS
 from marlrobust.cli import main
 from marlrobust.rows import Decision, DecisionFacts, dictionary
 
@@ -53,9 +54,11 @@ RUN = [page for page in sorted(DOCS.glob("*.md")) if is_run(page)]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in; modules that are imported from it are forgotten, and one process does all work."""
+    """An empty folder to work in; what is imported from it, or registered, is forgotten, and one process
+    does all work."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(ATTACKS, "_entries", dict(ATTACKS._entries))
     yield tmp_path
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
