@@ -41,7 +41,7 @@ def test_more_attacked_agents_cost_a_team_more(run: Callable[[str], str]) -> Non
     assert rewards[-1] < 0.6 * rewards[0]
 
 
-@pytest.mark.parametrize("name", ["bring_a_game", "bring_a_policy"])
+@pytest.mark.parametrize("name", ["bring_a_game", "bring_a_policy", "wrap_your_loop"])
 def test_a_foreign_game_and_policy_are_harmed_by_pgd(name: str, run: Callable[[str], str]) -> None:
     rewards = numbers(run(name), "reward")[-4:]
     assert rewards == sorted(rewards, reverse=True)
