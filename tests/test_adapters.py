@@ -323,7 +323,7 @@ def test_a_name_of_module_and_attribute(tmp_path: Path, monkeypatch: pytest.Monk
         "class Mine:\n    def logits(self, states):\n        return net(states)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    logits = [named(f"my_policies:{name}").logits(decisions()) for name in ("net", "made", "acts", "Mine")]
+    logits = [as_policy(named(f"my_policies:{name}")).logits(decisions()) for name in ("net", "made", "acts", "Mine")]
     assert all(torch.equal(logits[0], other) for other in logits)
     for name in ("my_policies:other", "no_such_module:net", "my_policies"):
         with pytest.raises(UserError, match="there is no policy"):

@@ -20,6 +20,7 @@ from marlrobust.cli.command import (
     out_option,
     runs_option,
     say,
+    trust_option,
 )
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.progress import duration
@@ -35,8 +36,9 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @options(SweepSettings, greedy="--greedy/--sample", seed="--seed", workers="--workers", device="--device")
 @config_option
 @runs_option
+@trust_option
 @out_option(OUT)
-def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> None:
+def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **flags: Any) -> None:
     """Attack trained policies with growing numbers of victims, and write tables, figures and a report.
 
     \b
@@ -45,6 +47,7 @@ def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> 
     marlrobust attack --policy romfac --attack pgd:steps=50,restarts=3 --attack fgsm --attack random
     marlrobust attack --agents 0,8 --victims random --victims critical --victims worst
     marlrobust attack --attack timed --budget 40
+    marlrobust attack --game pettingzoo:mpe2.simple_spread_v3 --policy my_policies:network
 
     An interrupted evaluation goes on where it stopped when the same command is run again. Another command gets
     another folder; 'marlrobust list results' shows them.
@@ -55,7 +58,7 @@ def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> 
     layer = configuration.load(config) if config else {}
     settings = configuration.resolve(SweepSettings, {"workers": os.cpu_count() or 1}, layer, given(flags))
     began = time.monotonic()
-    done = evaluate(settings, Library(runs), out, command=command_line(), say=say)
+    done = evaluate(settings, Library(runs, trust), out, command=command_line(), say=say)
 
     from marlrobust.cli.reporting import print_report
 

@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from marlrobust import config as configuration
-from marlrobust.cli.command import Command, config_option, game_options, given, options, out_option, runs_option, say
+from marlrobust.cli.command import (
+    Command,
+    config_option,
+    game_options,
+    given,
+    options,
+    out_option,
+    runs_option,
+    say,
+    trust_option,
+)
 from marlrobust.evaluation.settings import CertifySettings
 from marlrobust.rows import RECORD
 
@@ -20,8 +30,9 @@ from marlrobust.rows import RECORD
 @options(CertifySettings, seed="--seed")
 @config_option
 @runs_option
+@trust_option
 @out_option("Folder to write; that of an evaluation shows the bracket in its report.  [default: one of its own]")
-def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> None:
+def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **flags: Any) -> None:
     """Find how many decisions an adversary can turn: at least what an attack turns, at most what is not proven.
 
     \b
@@ -36,7 +47,7 @@ def command(config: Path | None, runs: Path, out: Path | None, **flags: Any) -> 
     layer = configuration.load(config) if config else {}
     settings = configuration.resolve(CertifySettings, layer, given(flags))
     ATTACKS.check(settings.attack.name)
-    library = Library(runs)
+    library = Library(runs, trust)
     library.choose(settings.policies, settings.roles())  # said at once: a policy that there is not
 
     from marlrobust.cli.reporting import print_report

@@ -70,6 +70,12 @@ def say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
+def trust_option(command: F) -> F:
+    """Adds --trust."""
+    words = "Load also policies in files that can run code (pickles, TorchScript): only of somebody you know."
+    return click.option("--trust", is_flag=True, help=words)(command)
+
+
 def command_line() -> str:
     """What was typed."""
     return shlex.join(["marlrobust", *sys.argv[1:]])

@@ -26,9 +26,10 @@ from marlrobust.evaluation.store import Store
 from marlrobust.files import digest
 from marlrobust.games import Scenario
 from marlrobust.games.game import Decisions
+from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.bounds import CHUNK, certify
+from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
-from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy
 from marlrobust.progress import Progress
 from marlrobust.rows import Decision, DecisionFacts, slug
@@ -105,9 +106,10 @@ def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
         (policy, group), *more = match.under_test(chosen)
         if more:
             raise UserError(f"{chosen.full_name} has several roles: certificates are for teams of one")
-        if not isinstance(policy.load(), MeanFieldPolicy):
+        if TwoHidden.of(as_policy(policy.load(), group.shape)) is None:
             raise UserError(
-                f"{policy.full_name} has a network of another kind: certificates are for mean-field networks"
+                f"{policy.full_name} has a network of another kind: certificates are for two hidden ReLU layers, our "
+                "own or a torch.nn.Sequential"
             )
         for epsilon in settings.epsilons:
             attack = make_attack(settings.attack, "l_inf", epsilon, "all", group).resolved(policy, library)
@@ -163,14 +165,14 @@ def _bracket(
     bracket: Bracket, decisions: Decisions, wrote: Callable[[int], object]
 ) -> tuple[DecisionFacts, list[Decision]]:
     """The rows of one policy and epsilon."""
-    policy, attack = bracket.policy.load(), bracket.attack
+    policy, attack = as_policy(bracket.policy.load()), bracket.attack  # flat: it could be taken apart
     moved = decisions.showing(attack.perturb(policy, decisions, torch_stream(bracket.seed, "attack")))
     with torch.no_grad():
         flipped = policy.logits(moved).argmax(1) != policy.logits(decisions).argmax(1)
     parts = []
     for first in range(0, len(decisions), CHUNK):
         part = decisions.take(slice(first, first + CHUNK))
-        parts.append(certify(policy.actor, part.dense, part.mean_actions, attack.threat.epsilon))
+        parts.append(certify(policy, part.dense, part.mean_actions, attack.threat.epsilon))
         wrote(len(part))
     columns = {
         "decision": list(range(len(decisions))),

@@ -22,7 +22,9 @@ from marlrobust.games import Scenario
 from marlrobust.games.game import Group
 from marlrobust.games.scenario import roles_of, team_numbers
 from marlrobust.parameters import build
+from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
+from marlrobust.policies.policy import Policy
 from marlrobust.rows import NOT_ATTACKED, Whole, slug
 
 
@@ -85,6 +87,12 @@ class Cell:
     def sides(self) -> tuple[StoredTeam, ...]:
         """All who play."""
         return (self.policy,) if self.opponent is None else (self.policy, self.opponent)
+
+    def load(self) -> list[dict[str, Policy]]:
+        """The policies of all who play, by role."""
+        shapes = {group.role: group.shape for group in self.groups}
+        loaded = [side.load(self.device) for side in self.sides]
+        return [{role: as_policy(p, shapes[role]) for role, p in side.items()} for side in loaded]
 
     @property
     def threat(self) -> Threat | None:

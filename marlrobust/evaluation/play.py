@@ -34,7 +34,7 @@ def play(cell: Cell, observers: Sequence[Observer] = ()) -> tuple[Facts, list[Ro
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        sides = [side.load(cell.device) for side in cell.sides]
+        sides = cell.load()
         adversary = _adversary(cell, sides, observers)
         sample = Sample(stream(cell.seed, "checks"))
         rounds = play_numbers(cell, sides, range(cell.rounds), cell.seed, adversary, (*observers, sample))

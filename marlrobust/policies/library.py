@@ -95,17 +95,24 @@ def training_name(method: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class Library:
-    """The policies under `runs`, and the bundled ones."""
+    """The policies under `runs`, the bundled ones, and those that a user brings. trust: whether a file that can run
+    code when it is loaded may be."""
 
     runs: Path = RUNS
+    trust: bool = False
 
     def find(self, name: str, scenario: str, role: str, *, of_any_game: bool = False) -> StoredPolicy | None:
         """The policy called `name` for `role` in `scenario`; None where there is none.
 
         name: a folder's under `runs`, a folder's path, a `.safetensors` file's, or a bundled policy's: `zoo:NAME`,
-        `zoo:SCENARIO/NAME`, or NAME alone where `runs` has none. of_any_game: one that a path, or its scenario, names
-        may have been trained in another game. Raises UserError for a `zoo:` name that there is not.
+        `zoo:SCENARIO/NAME`, or NAME alone where `runs` has none; or one that a user brings: see `policies.brought`.
+        of_any_game: one that a path, or its scenario, names may have been trained in another game; nobody knows in
+        which a brought one was. Raises UserError for a `zoo:` name that there is not.
         """
+        from marlrobust.policies.brought import brought, is_brought  # which builds on this module
+
+        if is_brought(name) and not name.startswith(BUNDLED):
+            return brought(name, scenario, role, self.trust) if of_any_game else None
         file = f"{role}.safetensors"
         paths: tuple[Path, ...] = (
             Path(name),
@@ -229,6 +236,10 @@ def _told_apart(policies: Iterable[StoredTeam]) -> list[StoredTeam]:
 
 def _why_not(name: str, scenarios: Sequence[str]) -> str:
     """Why `name` is no policy of these scenarios."""
+    from marlrobust.policies.brought import is_brought
+
+    if is_brought(name):
+        return f"{name} may be a policy for any game: say which one by --game"
     if Path(name).is_file():
         card = load_card(Path(name))
         return f"{name} is a {card.role}'s policy for {card.scenario}: it cannot be tested on {' or '.join(scenarios)}"

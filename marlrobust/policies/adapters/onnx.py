@@ -37,12 +37,11 @@ def adapted(session: Any, shape: tuple[int, ...] | None) -> StatePolicy:
     return StatePolicy(Reads(answer, shape))
 
 
-def loaded(path: Path, shape: tuple[int, ...] | None) -> StatePolicy:
-    """The policy in an `.onnx` file, on the CPU; nothing in such a file is run but arithmetic."""
+def loaded(path: Path) -> Any:
+    """The network in an `.onnx` file, on the CPU; nothing in such a file is run but arithmetic."""
     import onnxruntime
 
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # its own kinds of errors have no common base
         raise UserError(f"{path} is no ONNX network that can be read: {error}") from None
-    return adapted(session, shape)

@@ -63,7 +63,7 @@ def _actor(policy: Any) -> Any:
     return distribution
 
 
-def loaded(path: Path, shape: tuple[int, ...] | None) -> StatePolicy:
+def loaded(path: Path) -> Any:
     """The policy in a file of `model.save(path)`. It holds pickles: see `files.load_file`.
 
     Raises UserError for a file that holds no policy.
@@ -78,4 +78,4 @@ def loaded(path: Path, shape: tuple[int, ...] | None) -> StatePolicy:
         policy.load_state_dict(weights["policy"])
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} holds no policy of Stable-Baselines3 that can be read: {error}") from None
-    return adapted(policy.eval(), shape)
+    return policy.eval()

@@ -1,0 +1,123 @@
+"""Policies that a user brings to the command line: by a name in Python, or in a file of another library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from marlrobust.cli import main
+from marlrobust.errors import UserError
+from marlrobust.policies.brought import BroughtPolicy, brought, is_brought
+from marlrobust.policies.library import Library
+
+GAME = "pettingzoo:mpe2.simple_spread_v3"
+MODULE = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+network = nn.Sequential(nn.Linear(18, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 5))
+each = [network, nn.Linear(18, 5), network]
+roles = {"agent": network, "other": nn.Linear(3, 5)}
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(18, 8), nn.Linear(8, 5)
+    def initial_memory(self, n):
+        return torch.zeros(n, 8)
+    def step(self, states, memory):
+        memory = self.cell(states, memory)
+        return self.out(memory), memory
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before = 0.0
+    def forward(self, states):
+        self.before += 1
+        return network(states) + self.before * torch.arange(5)
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a module of policies, where one stands."""
+    (tmp_path / "mine_here.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine_here", None)
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    """What a command prints; 2 is the code of a user's mistake."""
+    pytest.importorskip("mpe2")
+    done = CliRunner().invoke(main, [*arguments])
+    assert done.exit_code in (0, 2), done.output
+    return done.output
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["network", "each", "Gated"])
+def test_any_game_is_played_by_a_policy_that_is_named(mine: Path, name: str) -> None:
+    small = ("--rounds", "2", "--agents", "0,2", "--workers", "1", "--out", "out")
+    output = run("attack", "--game", GAME, "--policy", f"mine_here:{name}", *small)
+    rows = pd.read_csv(mine / "out" / "rows.csv")
+    assert set(rows["policy"]) == {f"mine_here:{name}"}
+    assert set(rows["method"]) == {"brought"}
+    assert len(rows) == 4
+    assert rows["flips"].sum() > 0
+    assert (mine / "out" / "report.html").is_file()
+    assert "win" not in output
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("mine_here:Hidden", "remembers what it was asked"),
+        ("mine_here:missing", "there is no policy 'mine_here:missing'"),
+        ("no_such_module:net", "No module named"),
+        ("model.zip", "give --trust"),
+        ("model.pt", "can run any code"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_cannot_be_played_is_told_in_a_sentence(mine: Path, policy: str, words: str) -> None:
+    for name in ("model.zip", "model.pt"):
+        (mine / name).write_bytes(b"")
+    output = run("attack", "--game", GAME, "--policy", policy, "--rounds", "1", "--workers", "1", "--agents", "0")
+    assert words.lower() in " ".join(output.split()).lower()
+    assert "Traceback" not in output
+
+
+def test_without_a_game_nobody_knows_which_is_meant(mine: Path) -> None:
+    assert "say which one by --game" in run("attack", "--policy", "mine_here:network")
+
+
+def test_a_hash_follows_weights_and_code(mine: Path) -> None:
+    first = brought("mine_here:network", GAME, "agent", False).card.hash
+    assert brought("mine_here:network", GAME, "agent", False).card.hash == first
+    with torch.no_grad():
+        sys.modules["mine_here"].network[0].weight[0, 0] += 1e-6
+    second = brought("mine_here:network", GAME, "agent", False).card.hash
+    (mine / "mine_here.py").write_text(MODULE + "# changed\n")
+    third = brought("mine_here:network", GAME, "agent", False).card.hash
+    assert len({first, second, third}) == 3
+    assert brought("mine_here:each", GAME, "agent", False).card.hash != third
+
+
+def test_roles_have_their_own(mine: Path) -> None:
+    team = Library(mine).team("mine_here:roles", GAME, ["agent", "other"], of_any_game=True)
+    assert team is not None
+    assert {role: type(p).__name__ for role, p in team.load().items()} == {"agent": "Sequential", "other": "Linear"}
+    with pytest.raises(UserError, match="none for the role 'tank'"):
+        brought("mine_here:roles", GAME, "tank", False)
+
+
+def test_our_own_names_are_not_taken_for_others(mine: Path) -> None:
+    assert not any(map(is_brought, ("romfac", "zoo:battle/romfac", "runs/battle/mfac", "battle/mfac", ".")))
+    assert is_brought("mine_here:network")
+    assert not isinstance(Library(mine).find("zoo:battle/mfac", "battle", "soldier"), BroughtPolicy)
