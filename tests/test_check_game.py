@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[type[Counting], str]] = {
     "rows of one round too many": (shows(lambda d: replace(d, round=d.round + 1)), "agents that there are not"),
     "steps of another round": (shows(lambda d: replace(d, step=d.step + 1)), "the step of its round"),
     "another group's number": (shows(lambda d: replace(d, group=1)), "must say that its group is 0"),
-    "numbers that are not whole": (shows(lambda d: replace(d, agent=d.agent / 1.0)), "whole numbers"),
+    "numbers that are not whole": (shows(lambda d: replace(d, agent=d.agent.astype(float))), "whole numbers"),
     "something else": (shows(lambda d: (d,)), "must return Decisions"),  # type: ignore[arg-type, return-value]
     "the dead come back": (after(reborn), "must not come back"),
     "seeds that do not repeat": (after(unseeded, "reset"), "bring another round"),

@@ -25,7 +25,7 @@ from marlrobust.games.check import check_game
 from marlrobust.games.game import Decisions
 from marlrobust.games.parallel import Parallel
 from marlrobust.games.pettingzoo import ParallelGame
-from marlrobust.games.spaces import flat, kinds_of
+from marlrobust.games.spaces import flat, kinds_of, parts
 from marlrobust.policies.library import Library
 from marlrobust.training.self_play import SelfPlay
 from marlrobust.training.settings import TrainSettings
@@ -35,7 +35,7 @@ from tests.conftest import TINY
 SPREAD, HERE = "pettingzoo:mpe2.simple_spread_v3", "tests.test_pettingzoo"
 
 
-class Small(ParallelEnv[str, Any, Any]):
+class Small(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     """Agents of given spaces; agent i dies in step i + 1 if `mortal`; the task is done in step 3."""
 
     metadata = {"name": "small_v0"}  # noqa: RUF012
@@ -124,8 +124,8 @@ def test_a_round_is_the_environments_own(name: str, settings: dict[str, Any]) ->
         chosen = [rng.integers(0, group.n_actions, len(d)) for group, d in zip(made.groups, seen, strict=True)]
         where = {}
         for g, (d, kind) in enumerate(zip(seen, kinds_of(peer), strict=True)):
-            for row in np.flatnonzero(d.round == 1):
-                where[kind.agents[d.agent[row]]] = g, int(row)
+            for row in np.flatnonzero(d.round == 1).tolist():
+                where[kind.agents[d.agent[row]]] = g, row
         assert set(where) == set(peer.agents)
         for agent, (g, row) in where.items():
             assert np.array_equal(seen[g].dense[row].numpy(), np.float32(observations[agent]).ravel())
@@ -149,6 +149,23 @@ def test_states_are_float32_and_keep_their_shape() -> None:
     assert made.dtype == np.float32
     kind = np.eye(3, dtype=np.float32)[sample["kind"]]  # parts are ordered by their names
     assert np.array_equal(made, np.concatenate([kind, sample["near"], np.float32(sample["pair"][0]).ravel()]))
+
+
+def test_a_state_is_taken_apart_as_it_was_made() -> None:
+    samples = [MANY.sample() for _ in range(3)]
+    states = torch.from_numpy(np.stack([flat(MANY, sample) for sample in samples])).requires_grad_()
+    seen = parts(MANY, states)
+    assert {name: tuple(np.shape(part)) for name, part in seen.items() if name != "pair"} == {
+        "kind": (3, 3),
+        "near": (3, 2),
+    }
+    for i, sample in enumerate(samples):
+        assert seen["kind"][i].argmax() == sample["kind"]
+        assert np.array_equal(seen["near"][i].detach(), sample["near"])
+        assert np.array_equal(seen["pair"][0][i].detach(), sample["pair"][0])
+    seen["pair"][0].sum().backward()
+    assert states.grad is not None
+    assert states.grad.sum() == 3 * 24
 
 
 def test_who_dies_is_gone_and_who_is_cut_is_not_dead() -> None:

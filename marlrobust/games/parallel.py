@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -85,7 +85,7 @@ class Parallel(Scenario):
     @property
     def versions(self) -> dict[str, str]:
         """See `Scenario.versions`."""
-        return _version_of(_home(self.environment))
+        return dict(_version_of(_home(self.environment)))
 
     @property
     def _kinds(self) -> list[Kind]:
@@ -164,9 +164,10 @@ def _module(path: str) -> Any:
         return None
 
 
+@cache
 def _version_of(module: Any) -> dict[str, str]:
     """The version of the package that `module` belongs to, or a digest of its file."""
     top = str(module.__name__).partition(".")[0]
-    for package in packages_distributions().get(top, []):
+    for package in packages_distributions().get(top, []):  # takes a second: it reads what every package holds
         return {package: version(package)}
     return {top: file_hash(Path(module.__file__))[:12]} if getattr(module, "__file__", None) else {}

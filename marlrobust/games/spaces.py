@@ -4,12 +4,14 @@ states."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Floats
@@ -51,6 +53,21 @@ def flat(space: spaces.Space[Any], observation: Any) -> Floats:
     """An observation as (d,) float32: arrays row by row, the parts of a dictionary or a tuple in its space's order,
     whole numbers of a few as one-hot vectors."""
     return np.asarray(spaces.flatten(space, observation), np.float32).reshape(-1)
+
+
+def parts(space: spaces.Space[Any], states: Tensor) -> Any:
+    """States (n, d) as the observations that they were: tensors (n, *shape), in dictionaries and tuples as in `space`;
+    what was one-hot stays so. For a policy that reads such observations; gradients flow back to the states."""
+    if isinstance(space, spaces.Dict):
+        return dict(zip(space.spaces, _split(list(space.spaces.values()), states), strict=True))
+    if isinstance(space, spaces.Tuple):
+        return tuple(_split(list(space.spaces), states))
+    return states.reshape(len(states), *space.shape) if isinstance(space, spaces.Box) else states
+
+
+def _split(of: Sequence[spaces.Space[Any]], states: Tensor) -> list[Any]:
+    sizes = [int(spaces.flatdim(space)) for space in of]
+    return [parts(space, part) for space, part in zip(of, torch.split(states, sizes, dim=1), strict=True)]
 
 
 def kinds_of(environment: Any, grouping: Grouping = "kind") -> list[Kind]:
