@@ -46,7 +46,7 @@ def render(
     shown = one_epsilon(tables.lines)
     return environment.get_template("report.html.j2").render(
         title="Robustness report",
-        date=record.created,
+        date=record.created.replace("T", " "),
         summary=summary(tables.lines),
         wins=WIN in tables.metrics,
         cards=headlines(tables),

@@ -163,7 +163,7 @@ def _choose(logits: Tensor, uniforms: Tensor | None) -> Ints:
 
 
 class _Noise:
-    """One uniform number an agent and step, from each round's own stream: a death shifts nobody's numbers."""
+    """One uniform number per agent and step, from each round's own stream: a death shifts nobody's numbers."""
 
     def __init__(self, seed: int, name: str, rounds: Sequence[int], size: int) -> None:
         self.streams = [stream(seed, name, r) for r in rounds]
