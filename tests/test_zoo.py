@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from marlrobust.errors import UserError
-from marlrobust.games import SCENARIOS
 from marlrobust.policies import library as places
 from marlrobust.policies.card import load_card
 from marlrobust.policies.checkpoint import load_policy, save_policy
 from marlrobust.policies.library import Library, bundled
+from marlrobust.reports.paper import GAMES
 from marlrobust.training import experiment
 from tools import zoo
 
@@ -104,7 +104,7 @@ def test_the_zoo_is_attacked_where_nothing_was_trained(
     monkeypatch.chdir(tmp_path)
     chosen = Library(places.RUNS).choose([], None)
     assert {policy.full_name for policy in chosen} == {"zoo:battle/mfac", "zoo:battle/romfac", "zoo:pursuit/mfac"}
-    opponents = [Library(places.RUNS).opponent(None, scenario) for scenario in SCENARIOS]
+    opponents = [Library(places.RUNS).opponent(None, scenario) for scenario in GAMES]
     assert all(opponent.bundled and opponent.name == "a2c" for opponent in opponents)
     with pytest.raises(UserError, match="no policies under elsewhere"):
         Library(Path("elsewhere")).choose([], None)
@@ -153,6 +153,6 @@ def test_what_comes_with_the_package_is_whole() -> None:
     assert sum(path.stat().st_size for path in places.ZOO.rglob("*")) <= zoo.MOST_BYTES
     names = {stored.full_name for stored in bundled()}
     methods = (*experiment.METHODS, experiment.OPPONENT)
-    assert names >= {f"zoo:{scenario}/{name}" for scenario in SCENARIOS for name in methods}
+    assert names >= {f"zoo:{scenario}/{name}" for scenario in GAMES for name in methods}
     assert Library().policy("zoo:battle/romfac", "battle").bundled
     assert Library().opponent("zoo:a2c", "pursuit").card.role == "prey"

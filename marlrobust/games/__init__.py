@@ -9,6 +9,7 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
     {
         "battle": "marlrobust.games.magent.battle:Battle",
         "pursuit": "marlrobust.games.magent.pursuit:Pursuit",
+        "sasg": "marlrobust.theory.scenario:Tabular",
     },
     base="marlrobust.games.scenario:Scenario",
 )
