@@ -11,7 +11,6 @@ import click
 from marlrobust import config as configuration
 from marlrobust.cli.command import Command, command_line, config_option, given, options, out_option, runs_option, say
 from marlrobust.evaluation.settings import SweepSettings
-from marlrobust.games import SCENARIOS
 
 
 @click.command("reproduce", cls=Command)
@@ -49,13 +48,14 @@ def command(
     """
     from marlrobust.evaluation.run import RESULTS, evaluate
     from marlrobust.policies.library import Library
+    from marlrobust.reports.paper import GAMES
     from marlrobust.training.experiment import fighters, tables, train_everything
 
     table, sweep = tables(configuration.load(config) if config else {}, config)
     cores, folder = {"workers": os.cpu_count() or 1}, out or RESULTS / "reproduction"
     settings = configuration.resolve(SweepSettings, cores, fighters(training, seeds), sweep, given(flags))
     if training:
-        scenarios = [settings.scenario] if settings.scenario else list(SCENARIOS)
+        scenarios = [settings.scenario] if settings.scenario else list(GAMES)
         how: dict[str, Any] = {"short": short, "seeds": seeds or 1, "workers": settings.workers, "say": say}
         train_everything(scenarios, runs, folder, table, **how)
     done = evaluate(settings, Library(runs), folder, command=command_line(), say=say)
