@@ -13,7 +13,7 @@ setup: .venv/.installed
 	touch $@
 
 demo: setup
-	$(MARLROBUST) reproduce --seeds 1 --scenario battle --rounds 10 --out results/demo
+	$(MARLROBUST) reproduce --seeds 1 --scenario battle --rounds 40 --out results/demo
 
 test: setup
 	$(BIN)/pytest

@@ -34,7 +34,7 @@ class TriedVictims(Victims):
     sets: tuple[InstanceOf[FixedVictims], ...]
 
     def part(self, first: int, end: int) -> TriedVictims:
-        """Those of some of the rounds."""
+        """See `Victims.part`."""
         return TriedVictims(self.sets[first:end])
 
     def choose(self, scene: Scene) -> Bools:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Decisions, Game, Ints
 from marlrobust.parameters import Parameters
 from marlrobust.policies.policy import Policy, has_values, values_of
-
-if TYPE_CHECKING:
-    from marlrobust.attacks.victim_search import TriedVictims
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -74,7 +71,7 @@ class Scene:
         return mask
 
 
-Rehearse = Callable[["TriedVictims", Ints], tuple[Floats, Bools]]
+Rehearse = Callable[["Victims", Ints], tuple[Floats, Bools]]
 """Plays rounds of the given numbers (r,), each with its victims: the team's rewards (r,), which were swapped (r,)."""
 
 
@@ -106,6 +103,10 @@ class Victims(Parameters, ABC):
 
         To be called before rounds are played, always: it plays `rehearsals(count, size)` rounds, numbered from 0.
         """
+        return self
+
+    def part(self, first: int, end: int) -> Victims:
+        """The strategy for rounds `first` to `end` - 1 of those that it was made for."""
         return self
 
     def parameters(self) -> dict[str, Any]:

@@ -36,7 +36,9 @@ def resolve(kind: type[S], *layers: dict[str, Any]) -> S:
 
 def reasons(error: ValidationError) -> str:
     """What is wrong, field by field, in one sentence."""
-    return "; ".join(map(_reason, error.errors()))
+    told = error.errors()
+    within = {part["loc"][:-1] for part in told}  # a list is too short for the part of it that is wrong
+    return "; ".join(_reason(part) for part in told if part["type"] != "too_short" or part["loc"] not in within)
 
 
 def _reason(error: Any) -> str:

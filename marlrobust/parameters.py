@@ -66,4 +66,4 @@ def build(noun: str, name: str, kind: type[P], given: dict[str, Any], **own: Any
     try:
         return kind(**own, **values)
     except UserError as error:
-        raise UserError(f"the {noun} '{name}' cannot be so: {error}") from None
+        raise UserError(f"the {noun} '{name}' does not take this: {error}") from None

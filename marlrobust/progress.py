@@ -26,7 +26,7 @@ class Progress:
         self.started = self.said = time.monotonic()
         self.bar: Any = None
         if total > done and sys.stderr.isatty():
-            shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit} {postfix}"
+            shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit}{postfix}"
             self.bar = tqdm(
                 total=total, unit=f" {unit}", desc=label, initial=done, dynamic_ncols=True, bar_format=shape
             )

@@ -272,7 +272,7 @@ def unpack(content: dict[str, Any], facts: type[Shared], item: type[Item]) -> pd
 
 
 def frame(facts: Shared, items: Sequence[Item]) -> pd.DataFrame:
-    """One row an item, every column of the schema."""
+    """One row per item, every column of the schema."""
     columns: dict[str, Any] = {name: [value] * len(items) for name, value in facts}
     for name in type(items[0]).model_fields if items else ():
         columns[name] = [getattr(item, name) for item in items]

@@ -6,16 +6,16 @@ What any attack could change lies between the two.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from marlrobust.errors import UserError
 from marlrobust.files import set_aside, write_bytes
 from marlrobust.reports import drawing
-from marlrobust.reports.labels import label, method_order, number, within
+from marlrobust.reports.labels import in_order, label, number, within
 from marlrobust.reports.statistics import wilson_interval
 from marlrobust.reports.text import aligned
 
@@ -34,23 +34,21 @@ def bracket_table(rows: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for cell, part in rows.groupby("cell", sort=False):
-        n = len(part)
-        line = {"cell": cell} | {name: part[name].iloc[0] for name in LINE} | {"decisions": n}
+        line = {"cell": cell, **part.iloc[0][LINE].to_dict(), "decisions": len(part)}
         for name, share in (("flipped", part["flipped"]), ("open", ~part["certified"].astype(bool))):
-            low, high = wilson_interval(int(share.sum()), n)
-            line |= {name: float(share.mean()), f"{name}_low": low, f"{name}_high": high}
-        lines.append(line | {"by_intervals": float(part["by_intervals"].mean())})
-    table = pd.DataFrame(lines)
-    place = {method: index for index, method in enumerate(method_order(table["method"]))}
-    order = ["scenario", "place", "policy", "opponent", "attack", "epsilon"]
-    return table.assign(place=table["method"].map(place)).sort_values(order, ignore_index=True).drop(columns="place")
+            low, high = wilson_interval(int(share.sum()), len(part))
+            line |= {name: share.mean(), f"{name}_low": low, f"{name}_high": high}
+        lines.append(line | {"by_intervals": part["by_intervals"].mean()})
+    return in_order(pd.DataFrame(lines), ["scenario", "method", "policy", "opponent", "attack", "epsilon"])
 
 
 def write_bracket(rows: pd.DataFrame, out: Path) -> tuple[pd.DataFrame, list[Path]]:
     """Write bracket.csv and the figure `bracket` into `out`; returns the table, and their paths."""
     table = bracket_table(rows)
-    written = [write_bytes(out / TABLE, table.to_csv(index=False).encode())]
-    return table, [*written, *drawing.save(bracket_figure(table), out / "bracket")]
+    figure = bracket_figure(table)
+    files = {TABLE: table.to_csv(index=False).encode()}
+    files |= {"bracket.png": drawing.png(figure), "bracket.svg": drawing.svg(figure)}
+    return table, [write_bytes(out / name, content) for name, content in files.items()]
 
 
 def stored_bracket(out: Path) -> tuple[pd.DataFrame | None, str]:
@@ -65,7 +63,8 @@ def stored_bracket(out: Path) -> tuple[pd.DataFrame | None, str]:
         if missing := [name for name in ["cell", *LINE, *NUMBERS] if name not in table.columns]:
             raise ValueError(f"it has no column {', '.join(missing)}")
         table = table.astype(dict.fromkeys(NUMBERS, float)).astype(dict.fromkeys(["cell", "policy", "method"], str))
-        if table.empty or table[["scenario", *NUMBERS]].isna().any(axis=None) or not _shares(table):
+        shares = (table[SHARES] >= 0) & (table[SHARES] <= 1)
+        if table.empty or table[["scenario", *NUMBERS]].isna().any(axis=None) or not shares.all(axis=None):
             raise ValueError("it holds no shares of decisions")
     except FileNotFoundError:
         return None, ""
@@ -78,35 +77,31 @@ def stored_bracket(out: Path) -> tuple[pd.DataFrame | None, str]:
     return table, ""
 
 
-def _shares(table: pd.DataFrame) -> bool:
-    return bool(((table[SHARES] >= 0) & (table[SHARES] <= 1)).all(axis=None))
-
-
 def bracket_text(table: pd.DataFrame) -> pd.DataFrame:
     """The lines as text, for the terminal and the page; what all lines share, of opponent and attack, is left out."""
-    text = {
-        "scenario": table["scenario"],
+    text: dict[str, Any] = {
         "method": table["method"].map(label),
-        "policy": table["policy"],
-        "opponent": table["opponent"],
-        "attack": table["attack"],
         "epsilon": table["epsilon"].map("{:g}".format),
         "changed by the attack": _within(table, "flipped"),
         "not certified": _within(table, "open"),
         "certified by intervals alone": table["by_intervals"].map(number),
     }
-    alike = [name for name in ("opponent", "attack") if table[name].nunique() == 1]
-    return pd.DataFrame({name: column for name, column in text.items() if name not in alike})
+    about = table[["scenario", "method", "policy", "opponent", "attack", "epsilon"]]
+    return about.drop(columns=_alike(table)).assign(**text)
 
 
 def terminal(table: pd.DataFrame) -> str:
     """The lines as text of at most 80 columns: without what the policy's name says, and what stands in bracket.csv."""
-    text = bracket_text(table).drop(columns=["method", "certified by intervals alone"])
+    text = bracket_text(table).drop(columns=["method", "certified by intervals alone"]).astype(str)
     blocks = []
     for scenario, part in text.groupby("scenario", sort=False):
-        columns = {str(name): [str(cell) for cell in part[name]] for name in text.columns if name != "scenario"}
-        blocks.append("\n".join([str(scenario), *aligned(columns, {"policy", "opponent", "attack"})]))
+        columns = part.drop(columns="scenario").to_dict("list")
+        blocks.append("\n".join([str(scenario), *aligned({str(name): texts for name, texts in columns.items()})]))
     return "\n\n".join(blocks)
+
+
+def _alike(table: pd.DataFrame) -> list[str]:
+    return [name for name in ("opponent", "attack") if table[name].nunique() == 1]
 
 
 def _within(table: pd.DataFrame, name: str) -> list[str]:
@@ -116,28 +111,21 @@ def _within(table: pd.DataFrame, name: str) -> list[str]:
 
 def bracket_figure(table: pd.DataFrame) -> Figure:
     """A band per policy over epsilon, between what was changed and what is not certified; a panel per scenario."""
-    scenarios = list(table["scenario"].unique())
     styles = drawing.method_style(list(table["method"].unique()))
-    alike = [name for name in ("opponent", "attack") if table[name].nunique() == 1]
-    key = [name for name in ("policy", "opponent", "attack") if name not in alike]
+    key = [name for name in ("policy", "opponent", "attack") if name not in _alike(table)]
     with matplotlib.rc_context(drawing.settings()):
-        figure = Figure(figsize=(5.2 * max(len(scenarios), 2), 4.2))
-        FigureCanvasAgg(figure)
-        figure.set_layout_engine("constrained")
-        panels = figure.subplots(1, len(scenarios), squeeze=False, sharey=True)[0]
-        for panel, scenario in zip(panels, scenarios, strict=True):
-            part = table[table["scenario"] == scenario]
-            order = [f"{epsilon:g}" for epsilon in sorted(part["epsilon"].unique())]
-            panel.set_xticks(range(len(order)), order)
+        figure, panels = drawing.grid(table, ["scenario"])
+        for panel, part in panels:
+            order = sorted(part["epsilon"].unique())
+            drawing.dress(panel, part, "", "epsilon", "Share of decisions: changed (solid),\nnot certified (dashed)")
+            panel.set_xticks(range(len(order)), [f"{epsilon:g}" for epsilon in order])
+            panel.set_ylim(-0.03, 1.03)
             for name, own in part.groupby(key, sort=False):
                 own = own.sort_values("epsilon")
                 colour, marker = styles[own["method"].iloc[0]]
-                x = [order.index(f"{epsilon:g}") for epsilon in own["epsilon"]]
+                x = own["epsilon"].map(order.index)
                 panel.fill_between(x, own["flipped"], own["open"], color=colour, alpha=0.16, linewidth=0)
                 panel.plot(x, own["flipped"], color=colour, marker=marker, label=", ".join(map(str, name)))
                 panel.plot(x, own["open"], color=colour, marker=marker, linestyle="--", markerfacecolor="none")
-            panel.set_title(scenario.capitalize(), loc="left", fontweight="bold")
-            panel.set(xlabel="epsilon", ylim=(-0.03, 1.03))
             panel.legend(frameon=False)
-        panels[0].set_ylabel("Share of decisions: changed (solid),\nnot certified (dashed)")
     return figure

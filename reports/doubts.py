@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from marlrobust.reports.cells import THREAT, WHO, Cell, clean_of, grouped
 from marlrobust.reports.statistics import mean_interval
@@ -77,85 +76,70 @@ FLIPPING = {"pgd", "fgsm", "mim", "margin", "apgd-ce", "apgd-dlr"}
 GRADIENT = FLIPPING | {"mad", "critic", "targeted", "learned"}
 
 
-def answers(cells: Sequence[Cell]) -> dict[str, dict[str, bool]]:
-    """Digest of each cell to the checks that could be made of it, in the order of `CHECKS`: whether each is raised."""
-    found: dict[str, dict[str, bool]] = {str(cell.facts["cell"]): _probed(cell.facts) for cell in cells}
+def answers(cells: Sequence[Cell]) -> dict[Cell, dict[str, bool]]:
+    """Each cell to the checks that could be made of it, in the order of `CHECKS`: whether each is raised."""
+    found = {cell: _probed(cell) for cell in cells}
     for check, weaker, stronger in _pairs(cells):
-        compared = [_more(stronger.by_round("reward"), weaker.by_round("reward"))]
-        names = {stronger.facts["attack"], weaker.facts["attack"]}
+        compared = [_more(stronger.rounds["reward"], weaker.rounds["reward"])]
+        names = {stronger["attack"], weaker["attack"]}
         if check in ("noise wins", "fewer steps win") and names <= FLIPPING | GRADIENT_FREE:
-            compared.append(_more(weaker.flip_rates(), stronger.flip_rates()))
-        made = [more for more in compared if more is not None]
-        if made:
-            own = found[str(stronger.facts["cell"])]
-            own[check] = own.get(check, False) or any(made)
-    return {digest: {name: own[name] for name in CHECKS if name in own} for digest, own in found.items()}
+            compared.append(_more(_flip_rates(weaker), _flip_rates(stronger)))
+        if made := [more for more in compared if more is not None]:
+            found[stronger][check] = found[stronger].get(check, False) or any(made)
+    return {cell: {name: own[name] for name in CHECKS if name in own} for cell, own in found.items()}
 
 
-def overall(lines: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
-    """Each check to `raised`, `passed` or `not run`, from the lines of a table."""
-    lines = list(lines)
-    state = {}
-    for name in CHECKS:
-        raised, passed = (any(name in line[column].split("; ") for line in lines) for column in ("checks", "passed"))
-        state[name] = "raised" if raised else "passed" if passed else "not run"
-    return state
-
-
-def _probed(facts: Mapping[str, Any]) -> dict[str, bool]:
+def _probed(cell: Cell) -> dict[str, bool]:
     """The checks of what was measured with the policy; what was not measured is not checked."""
-    doubtful = {
-        "zero gradients": facts["probe_zero_gradients"] > 0.1,
-        "loss stays": facts["probe_loss_rises"] < 0.75,
-        "random logits": facts["probe_noise"] > 0.0,
-        "probabilities": facts["probe_probabilities"] > 0.9,
+    zero, rises, noise, probabilities = cell.key(
+        ["probe_zero_gradients", "probe_loss_rises", "probe_noise", "probe_probabilities"]
+    )
+    checks = {
+        "zero gradients": (zero, zero > 0.1),
+        "loss stays": (rises, rises < 0.75),
+        "random logits": (noise, noise > 0.0),
+        "probabilities": (probabilities, probabilities > 0.9),
     }
-    measured = {
-        **{"zero gradients": "probe_zero_gradients", "loss stays": "probe_loss_rises"},
-        **{"random logits": "probe_noise", "probabilities": "probe_probabilities"},
-    }
-    return {name: bool(is_raised) for name, is_raised in doubtful.items() if not np.isnan(facts[measured[name]])}
+    return {name: bool(is_raised) for name, (measured, is_raised) in checks.items() if not np.isnan(measured)}
 
 
-def _more(one: dict[tuple[int, int], float], other: dict[tuple[int, int], float]) -> bool | None:
+def _flip_rates(cell: Cell) -> pd.Series[float]:
+    return cell.rounds["flips"] / cell.rounds["decisions"]  # NaN in a round without attacked decisions
+
+
+def _more(one: pd.Series[float], other: pd.Series[float]) -> bool | None:
     """Whether `one` is larger than `other` in the rounds that both have, beyond the 99 % interval; None: too few."""
-    difference = np.array([value - other[key] for key, value in one.items() if key in other])
+    difference = (one - other).dropna()
     if len(difference) < 2:
         return None
-    low, _ = mean_interval(float(difference.mean()), float(difference.std(ddof=1)), len(difference), 0.99)
-    return low > 0
+    return mean_interval(difference.mean(), difference.std(), len(difference), 0.99)[0] > 0
 
 
 def _pairs(cells: Sequence[Cell]) -> Iterator[tuple[str, Cell, Cell]]:
     """(check, the cell that should cost less, the cell that should cost more)."""
-    attacked = [cell for cell in cells if not cell.clean]
-    for same in grouped(attacked, [*THREAT, *WHO, "attacked_agents"], attack=False):
+    attacked, clean = [cell for cell in cells if not cell.clean], clean_of(cells)
+    for same in grouped(attacked, lambda cell: (cell.side, cell.key([*THREAT, *WHO, "attacked_agents"]))).values():
         for weak, strong in permutations(same, 2):
-            if weak.facts["attack"] in GRADIENT_FREE and strong.facts["attack"] in GRADIENT:
+            if weak["attack"] in GRADIENT_FREE and strong["attack"] in GRADIENT:
                 yield "noise wins", weak, strong
             if _fewer_steps(weak, strong):
                 yield "fewer steps win", weak, strong
-    for same in grouped(attacked, ["norm", "features", *WHO, "attacked_agents"], attack=True):
-        for weak, strong in pairwise(sorted(same, key=lambda cell: float(cell.facts["epsilon"]))):
-            if weak.facts["epsilon"] < strong.facts["epsilon"]:
+    alike = ["norm", "features", *WHO, "attacked_agents"]
+    for same in grouped(attacked, lambda cell: (cell.side, cell.attack, cell.key(alike))).values():
+        for weak, strong in pairwise(sorted(same, key=lambda cell: float(cell["epsilon"]))):
+            if weak["epsilon"] < strong["epsilon"]:
                 yield "larger epsilon helps", weak, strong
-    clean = clean_of(cells)
-    for same in grouped(attacked, [*THREAT, *WHO], attack=True):
-        at: dict[int, list[Cell]] = defaultdict(list)
-        for cell in same:
-            at[cell.count].append(cell)
-        order = [at[count] for count in sorted(at)]
-        for strong in order[0]:
-            if str(strong.facts["cell"]) in clean:
-                yield "more victims help", clean[str(strong.facts["cell"])], strong
-        for weaker, stronger in pairwise(order):
-            yield from (("more victims help", weak, strong) for weak in weaker for strong in stronger)
+    for same in grouped(attacked, lambda cell: (cell.side, cell.attack, cell.key([*THREAT, *WHO]))).values():
+        unattacked = [clean[same[0]]] if same[0] in clean else []
+        at = grouped([*unattacked, *same], lambda cell: cell["attacked_agents"])
+        for fewer, more in pairwise(sorted(at)):
+            yield from (("more victims help", weak, strong) for weak in at[fewer] for strong in at[more])
 
 
 def _fewer_steps(few: Cell, many: Cell) -> bool:
     """Whether `few` is the attack of `many` with fewer steps; FGSM is PGD with one."""
     one, other = dict(few.parameters), dict(many.parameters)
-    if (few.facts["attack"], many.facts["attack"]) == ("fgsm", "pgd"):
-        return bool(other.get("steps", np.inf) > 1)
     steps = one.pop("steps", np.inf), other.pop("steps", np.inf)
-    return few.facts["attack"] == many.facts["attack"] and bool(steps[0] < steps[1]) and one == other
+    if (few["attack"], many["attack"]) == ("fgsm", "pgd"):
+        return bool(steps[1] > 1)
+    return few["attack"] == many["attack"] and bool(steps[0] < steps[1]) and one == other

@@ -6,8 +6,9 @@ Figures are plain `Figure` objects: neither pyplot's state nor matplotlib's sett
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -20,7 +21,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from marlrobust.files import write_bytes
 from marlrobust.reports.labels import method_order
 from marlrobust.rows import Metric
 
@@ -62,31 +62,31 @@ DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2.5)), "alpha": 0
 
 def method_style(methods: Sequence[str]) -> dict[str, Style]:
     """Style of each method: fixed for the known ones, the others take turns by name."""
-    others = [method for method in method_order(methods) if method not in STYLES]
-    turns = {method: OTHERS[index % len(OTHERS)] for index, method in enumerate(others)}
-    return {method: STYLES.get(method) or turns[method] for method in method_order(methods)}
+    turns = cycle(OTHERS)
+    return {method: STYLES.get(method) or next(turns) for method in method_order(methods)}
 
 
-def grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """A figure, and a panel for each part of each page. Pages are below each other, unless each has one part.
+def grid(lines: pd.DataFrame, names: list[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure, and a panel for each part of `lines` that agrees in `names`, in their order.
 
-    Of more than `MOST` parts the first of each page are drawn, and the figure says so.
+    Scenarios are below each other, unless each has one panel; the panels of one share an axis. Of more than `MOST`
+    panels the first of each scenario are drawn, and the figure says so.
     """
-    each = max(MOST // len(pages), 1)
-    total = sum(map(len, pages))
+    pages = [[part for _, part in own.groupby(names, sort=False)] for _, own in lines.groupby("scenario", sort=False)]
+    total, each = sum(map(len, pages)), max(MOST // len(pages), 1)
     pages = [page[:each] for page in pages[:MOST]]
     shared = any(len(page) > 1 for page in pages)
     if not shared:
         pages = [[part for page in pages for part in page]]
     most = max(map(len, pages))
-    wide = -(-most // -(-most // WIDE))
+    wide = math.ceil(most / math.ceil(most / WIDE))
     rows = [(p, page[i : i + wide]) for p, page in enumerate(pages) for i in range(0, len(page), wide)]
     figure = Figure(figsize=(10.0 if wide < 3 else 4.4 * wide, 0.9 + 3.5 * len(rows)))
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    cells = figure.add_gridspec(len(rows), wide)
     first: dict[int, Axes] = {}
     panels = []
-    cells = figure.add_gridspec(len(rows), wide)
     for row, (page, parts) in enumerate(rows):
         for column, part in enumerate(parts):
             panel = figure.add_subplot(cells[row, column], sharey=first.get(page))
@@ -98,9 +98,9 @@ def grid(pages: list[list[pd.DataFrame]]) -> tuple[Figure, list[tuple[Axes, pd.D
     return figure, panels
 
 
-def dress(panel: Axes, title: str, subtitle: str, x: str, y: str) -> None:
-    """Titles and axes."""
-    panel.set_title(title, loc="left", fontweight="bold")
+def dress(panel: Axes, part: pd.DataFrame, subtitle: str, x: str, y: str) -> None:
+    """Titles and axes of a panel about `part`."""
+    panel.set_title(str(part["scenario"].iloc[0]).capitalize(), loc="left", fontweight="bold")
     panel.set_title(subtitle, loc="right", fontsize=10, color=LIGHT["faint"])
     panel.set(xlabel=x, ylabel=y)
     panel.grid(axis="x", visible=False)
@@ -116,33 +116,33 @@ def curves(panel: Axes, part: pd.DataFrame, x: str, metric: Metric, styles: Mapp
         dense = len(own) > DENSE
         at = own[x] + (0 if dense else step * (index - (len(names) - 1) / 2))
         colour, marker = styles[name]
-        low, high = own[f"{metric.short}_low"], own[f"{metric.short}_high"]
+        bars, bands = ((own[f"{metric.short}{by}_low"], own[f"{metric.short}{by}_high"]) for by in ("", "_train"))
+        faint: dict[str, Any] = {"color": colour, "alpha": 0.14, "linewidth": 0, "zorder": 1}
         if dense:
-            panel.fill_between(at, low, high, color=colour, alpha=0.14, linewidth=0, zorder=1)
+            panel.fill_between(at, *bars, **faint)
         else:
-            panel.vlines(at, low, high, color=colour, linewidth=1.6, alpha=0.65, zorder=2)
+            panel.vlines(at, *bars, color=colour, linewidth=1.6, alpha=0.65, zorder=2)
         if (own["trainings"] > 1).any():
-            band = own[f"{metric.short}_train_low"], own[f"{metric.short}_train_high"]
-            panel.fill_between(at, *band, color=colour, alpha=0.14, linewidth=0, zorder=1)
+            panel.fill_between(at, *bands, **faint)
         look: dict[str, Any] = {"color": colour, "marker": "" if dense else marker, "markersize": 6.5, "linewidth": 2}
         panel.plot(at, own[metric.mean], label=name, zorder=3, markeredgecolor=LIGHT["face"], **look)
     if metric.share:
         panel.set_ylim(-0.04, 1.04)
 
 
-def legend(figure: Figure, styles: Mapping[str, Style], *, dashed: bool, banded: bool) -> None:
-    """One legend for all panels, below them."""
+def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int], dashed: bool = False) -> None:
+    """One legend for all panels, below them. trainings: of all lines; dashed: whether the paper's are drawn."""
     keys: list[Artist] = [
         Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
         for name, (colour, marker) in styles.items()
     ]
     if dashed:
         keys.append(Line2D([], [], color=LIGHT["faint"], label="paper, same colour", **DASHED))
-    if banded:
+    if (trainings > 1).any():
         keys.append(Patch(color=LIGHT["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
     room = int(figure.get_figwidth() * 11)  # letters in a line, marks and gaps included
     columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
-    columns = -(-len(keys) // -(-len(keys) // columns))  # lines of about one length
+    columns = math.ceil(len(keys) / math.ceil(len(keys) / columns))  # lines of about one length
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
 
 
@@ -177,11 +177,3 @@ def png(figure: Figure, dpi: int = 160) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write `stem`.png and `stem`.svg, each whole or not at all; return their paths."""
-    return (
-        write_bytes(stem.parent / f"{stem.name}.png", png(figure)),
-        write_bytes(stem.parent / f"{stem.name}.svg", svg(figure)),
-    )

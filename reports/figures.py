@@ -6,30 +6,20 @@ The numbers are those of `tables.Tables`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from marlrobust.reports.drawing import (
-    ATTACKS,
-    DASHED,
-    LIGHT,
-    Style,
-    curves,
-    dress,
-    grid,
-    legend,
-    method_style,
-    settings,
-)
-from marlrobust.reports.labels import GROUP, attack_label, attack_name, label, method_order, unusual
-from marlrobust.reports.tables import Tables, groups, one_epsilon
+from marlrobust.reports import drawing
+from marlrobust.reports.drawing import Style
+from marlrobust.reports.labels import GROUP, attack_label, attack_name, attack_of, in_order, label, unusual
+from marlrobust.reports.tables import PANEL, Tables, groups, one_epsilon
 from marlrobust.rows import NOT_ATTACKED, REWARD, Metric
 
-ALIKE = ["scenario", "setting"]
-OVER_EPSILON = [name for name in GROUP if name != "epsilon"]
+OVER_EPSILON = [name for name in PANEL if name != "epsilon"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +37,9 @@ def pictures(tables: Tables) -> list[Picture]:
     """Every figure of a report, the most telling first."""
     drawn = [Picture(m.file, m.title, figure(tables, m)) for m in tables.metrics]
     more = []
-    if tables.strength is not None and len(groups(_attacked(one_epsilon(tables.lines)))) > 1:
+    if len(groups(_attacked(one_epsilon(tables.lines)))) > 1:
         more.append(Picture("attacks", "The attacks beside each other", attack_figure(tables), lines="attack"))
-    if several_epsilons(tables.trained):
+    if not over_epsilon(tables.trained).empty:
         title = "Reward over epsilon, with most agents attacked"
         more.append(Picture("epsilon", title, epsilon_figure(tables), over="epsilon"))
     return [*drawn[:1], *more, *drawn[1:]]
@@ -66,18 +56,18 @@ def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True) -> Fi
     if metric not in tables.metrics:
         raise ValueError(f"the rows have no {metric.column}")
     lines = one_epsilon(tables.trained)
-    lines = lines[lines[metric.mean].notna()]
-    with matplotlib.rc_context(settings()):
-        methods = method_style(list(lines["method"].unique()))
-        drawn, panels = grid(_pages(lines, [*ALIKE, *GROUP]))
+    lines = _by_method(lines[lines[metric.mean].notna()])
+    styles = _styles(lines)
+    with matplotlib.rc_context(drawing.settings()):
+        drawn, panels = drawing.grid(lines, PANEL)
         dashed = False
         for panel, part in panels:
-            first = part.iloc[0]
-            _over_counts(panel, part, metric, attack_label(*first[GROUP]), str(first["setting"]))
-            if paper:
-                dashed = _paper_curves(panel, part, metric, methods) or dashed
-            curves(panel, _by_method(part), "attacked_agents", metric, {label(m): s for m, s in methods.items()})
-        legend(drawn, {label(m): s for m, s in methods.items()}, dashed=dashed, banded=_banded(lines))
+            _over_counts(panel, part, metric, attack_of(part.iloc[0]))
+            if paper and _attacked(part)[f"paper_{metric.mean}"].notna().any():
+                dashed = True
+                _paper_curves(panel, part, metric, styles)
+            drawing.curves(panel, part, "attacked_agents", metric, styles)
+        drawing.legend(drawn, styles, lines["trainings"], dashed)
     return drawn
 
 
@@ -85,50 +75,46 @@ def attack_figure(tables: Tables) -> Figure:
     """The attacks beside each other: a panel per scenario, setting and method, a line per attack."""
     lines = one_epsilon(tables.trained)
     lines = lines[lines["attack"].str.partition(" ")[0] != NOT_ATTACKED]
-    lines = lines.assign(curve=[attack_label(*way) for way in lines[GROUP].itertuples(index=False, name=None)])
-    names = dict.fromkeys(attack_label(*way) for way in groups(lines))
-    styles: dict[str, Style] = {name: ATTACKS[i % len(ATTACKS)] for i, name in enumerate(names)}
-    lines = lines.assign(place=[method_order(lines["method"]).index(method) for method in lines["method"]])
-    with matplotlib.rc_context(settings()):
-        drawn, panels = grid(_pages(lines, [*ALIKE, "place"]))
+    lines = in_order(lines, ["scenario", "setting", "method"])
+    lines = lines.assign(curve=lines[GROUP].apply(attack_of, axis=1))
+    styles = dict(zip((attack_label(*way) for way in groups(lines)), cycle(drawing.ATTACKS)))
+    with matplotlib.rc_context(drawing.settings()):
+        drawn, panels = drawing.grid(lines, ["scenario", "setting", "method"])
         for panel, part in panels:
-            first = part.iloc[0]
-            _over_counts(panel, part, REWARD, label(str(first["method"])), str(first["setting"]))
-            curves(panel, part, "attacked_agents", REWARD, styles)
-        legend(drawn, styles, dashed=False, banded=_banded(lines))
+            _over_counts(panel, part, REWARD, label(part["method"].iloc[0]))
+            drawing.curves(panel, part, "attacked_agents", REWARD, styles)
+        drawing.legend(drawn, styles, lines["trainings"])
     return drawn
 
 
-def several_epsilons(lines: pd.DataFrame) -> bool:
-    """Whether any attack was played with more than one epsilon."""
-    attacked = _attacked(lines)
-    return bool((attacked.groupby([*ALIKE, *OVER_EPSILON])["epsilon"].nunique() > 1).any())
+def over_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
+    """Of each attack that was played with several epsilons the lines with most agents attacked, and the clean ones.
+
+    lines: of `tables.over_trainings`. Clean rounds stand at epsilon 0.
+    """
+    parts = [lines.iloc[:0]]
+    for _, part in lines.groupby(OVER_EPSILON):
+        most = _attacked(part)
+        most = most[most["attacked_agents"] == most["attacked_agents"].max()]
+        if most["epsilon"].nunique() > 1:
+            clean = part[part["attacked_agents"] == 0].drop_duplicates("method").assign(epsilon=0.0)
+            parts += [clean, most]
+    return pd.concat(parts, ignore_index=True)
 
 
 def epsilon_figure(tables: Tables) -> Figure:
-    """Mean reward over epsilon with most agents attacked; a panel per attack and scenario.
-
-    The clean rounds stand at 0.
-    """
-    parts = []
-    for _, part in tables.trained.groupby([*ALIKE, *OVER_EPSILON]):
-        attacked = _attacked(part)
-        most = attacked[attacked["attacked_agents"] == attacked["attacked_agents"].max()]
-        if most["epsilon"].nunique() > 1:
-            clean = part[part["attacked_agents"] == 0].drop_duplicates("method").assign(epsilon=0.0)
-            parts.append(pd.concat([clean, most], ignore_index=True))
-    lines = pd.concat(parts, ignore_index=True)
-    methods = method_style(list(lines["method"].unique()))
-    styles = {label(method): style for method, style in methods.items()}
-    with matplotlib.rc_context(settings()):
-        drawn, panels = grid(_pages(lines, [*ALIKE, *OVER_EPSILON]))
+    """Mean reward over epsilon with most agents attacked; a panel per attack and scenario."""
+    lines = _by_method(over_epsilon(tables.trained))
+    styles = _styles(lines)
+    with matplotlib.rc_context(drawing.settings()):
+        drawn, panels = drawing.grid(lines, OVER_EPSILON)
         for panel, part in panels:
-            first, count = part.iloc[0], int(part["attacked_agents"].max())
-            how = unusual(*(first[name] for name in OVER_EPSILON[1:]))
-            what = ", ".join([attack_name(str(first["attack"])), *how, f"{count} attacked"])
-            dress(panel, _title(part), "\n".join(filter(None, (what, first["setting"]))), "epsilon", REWARD.title)
-            curves(panel, _by_method(part), "epsilon", REWARD, styles)
-        legend(drawn, styles, dashed=False, banded=_banded(lines))
+            first, count = part.iloc[0], part["attacked_agents"].max()
+            how = unusual(*first[["norm", "features", "victims", "budget"]])
+            what = ", ".join([attack_name(first["attack"]), *how, f"{count} attacked"])
+            drawing.dress(panel, part, "\n".join(filter(None, (what, first["setting"]))), "epsilon", REWARD.title)
+            drawing.curves(panel, part, "epsilon", REWARD, styles)
+        drawing.legend(drawn, styles, lines["trainings"])
     return drawn
 
 
@@ -136,50 +122,36 @@ def _attacked(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[lines["attacked_agents"] > 0]
 
 
-def _banded(lines: pd.DataFrame) -> bool:
-    return bool((lines["trainings"] > 1).any())
-
-
-def _title(part: pd.DataFrame) -> str:
-    return str(part["scenario"].iloc[0]).capitalize()
-
-
-def _pages(lines: pd.DataFrame, names: list[str]) -> list[list[pd.DataFrame]]:
-    """For each scenario the parts of its lines that agree in `names`."""
-    return [[part for _, part in own.groupby(names)] for _, own in lines.groupby("scenario")]
-
-
-def _by_method(part: pd.DataFrame) -> pd.DataFrame:
+def _by_method(lines: pd.DataFrame) -> pd.DataFrame:
     """With a curve per method, in their order."""
-    order = method_order(part["method"])
-    placed = part.assign(place=[order.index(method) for method in part["method"]])
-    return placed.sort_values("place").assign(curve=lambda lines: lines["method"].map(label))
+    return in_order(lines, [*OVER_EPSILON, "method"]).assign(curve=lambda own: own["method"].map(label))
 
 
-def _over_counts(panel: Axes, part: pd.DataFrame, metric: Metric, what: str, setting: str) -> None:
+def _styles(lines: pd.DataFrame) -> dict[str, Style]:
+    return {label(method): style for method, style in drawing.method_style(lines["method"].tolist()).items()}
+
+
+def _over_counts(panel: Axes, part: pd.DataFrame, metric: Metric, what: str) -> None:
     """Titles and axes of a panel over attacked agents, with a shade where a count means the whole team."""
-    dress(panel, _title(part), "\n".join(filter(None, (what, setting))), "Attacked agents", metric.title)
+    subtitle = "\n".join(filter(None, (what, part["setting"].iloc[0])))
+    drawing.dress(panel, part, subtitle, "Attacked agents", metric.title)
     counts, team = sorted(part["attacked_agents"].unique()), int(part["team_size"].max())
     panel.set_xticks(counts)
     pad = max(counts[-1], 1) * 0.05
     panel.set_xlim(-pad, counts[-1] + pad)
     if counts[-1] > team:
         # The team's size itself is in the shade; the margin keeps the words off the curves.
-        panel.axvspan(team - pad, counts[-1] + pad, color=LIGHT["shade"], linewidth=0, zorder=0)
+        panel.axvspan(team - pad, counts[-1] + pad, color=drawing.LIGHT["shade"], linewidth=0, zorder=0)
         panel.margins(y=0.13)
         words = f"  whole team of {team}"
         at = panel.get_xaxis_transform()
-        panel.text(team - pad, 0.98, words, transform=at, fontsize=8.5, color=LIGHT["faint"], va="top")
+        panel.text(team - pad, 0.98, words, transform=at, fontsize=8.5, color=drawing.LIGHT["faint"], va="top")
 
 
-def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> bool:
-    """The paper's lines for the methods of this panel; False if it has none. A gap stays a gap."""
-    column = f"paper_{metric.mean}"
-    if _attacked(part)[column].isna().all():
-        return False
-    for method in method_order(part["method"]):
-        own = part[part["method"] == method].sort_values("attacked_agents")
+def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> None:
+    """The paper's lines for the methods of this panel. A gap stays a gap."""
+    for method, own in part.groupby("method", sort=False):
+        name, own = label(str(method)), own.sort_values("attacked_agents")
         # Without a dot, a value between two gaps would not be seen.
-        look = DASHED | {"color": styles[method][0], "marker": ".", "markersize": 5}
-        panel.plot(own["attacked_agents"], own[column], label=f"{label(method)}, paper", zorder=1.5, **look)
-    return True
+        look = drawing.DASHED | {"color": styles[name][0], "marker": ".", "markersize": 5}
+        panel.plot(own["attacked_agents"], own[f"paper_{metric.mean}"], label=f"{name}, paper", zorder=1.5, **look)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
-
 from marlrobust.files import write_bytes
 from marlrobust.reports import drawing, html_report
 from marlrobust.reports.bracket import stored_bracket
@@ -39,35 +37,27 @@ def write_report(
     not written. Returns file name -> path. Raises UserError for a bracket that cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures(tables)
-    frames = _frames(tables)
-    total = len(frames) + 2 * len(drawn) + 1
-    written = []
-    for name, frame in frames.items():
-        written.append(write_bytes(folder / name, frame.to_csv(index=False).encode()))
-    wrote(len(written), total)
-    shown = []
-    for picture in drawn:
-        svg = drawing.svg(picture.figure)
-        shown.append((picture, svg))
-        written.append(write_bytes(folder / f"{picture.file}.svg", svg))
-        written.append(write_bytes(folder / f"{picture.file}.png", drawing.png(picture.figure)))
-        wrote(len(written), total)
-    bracket, note = stored_bracket(folder)
-    page = html_report.render(tables, record, shown, bracket, [note] if note else [])
-    written.append(write_bytes(folder / "report.html", page.encode()))
-    found = {path.name: path for path in written}
-    for name in NOT_ALWAYS - set(found):
-        (folder / name).unlink(missing_ok=True)
-    wrote(total, total)
-    return found
-
-
-def _frames(tables: Tables) -> dict[str, pd.DataFrame]:
-    """File name to what stands in it."""
     frames = {"rows.csv": tables.rows, "columns.csv": dictionary(), "table.csv": tables.lines}
     if tables.strength is not None:
         frames["strength.csv"] = tables.strength
     if (tables.trained["trainings"] > 1).any():
         frames["trainings.csv"] = tables.trained
-    return frames
+    drawn = pictures(tables)
+    total = len(frames) + 2 * len(drawn) + 1
+    found: dict[str, Path] = {}
+
+    def write(name: str, content: bytes) -> None:
+        found[name] = write_bytes(folder / name, content)
+        wrote(len(found), total)
+
+    for name, frame in frames.items():
+        write(name, frame.to_csv(index=False).encode())
+    shown = [(picture, drawing.svg(picture.figure)) for picture in drawn]
+    for picture, svg in shown:
+        write(f"{picture.file}.svg", svg)
+        write(f"{picture.file}.png", drawing.png(picture.figure))
+    bracket, note = stored_bracket(folder)
+    write("report.html", html_report.render(tables, record, shown, bracket, [note] if note else []).encode())
+    for name in NOT_ALWAYS - set(found):
+        (folder / name).unlink(missing_ok=True)
+    return found

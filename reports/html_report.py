@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import base64
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 import yaml
 
-from marlrobust.reports import drawing, hidden
+from marlrobust.reports import drawing, sections
 from marlrobust.reports.bracket import bracket_figure, bracket_text
 from marlrobust.reports.cells import read
-from marlrobust.reports.doubts import CHECKS, overall
 from marlrobust.reports.figures import Picture
-from marlrobust.reports.headline import headlines
-from marlrobust.reports.labels import DASH, GROUP, attack_label, attack_name, label, method_order
-from marlrobust.reports.sections import CUT, full_table, strength_table, training_table
-from marlrobust.reports.tables import Tables, groups, one_epsilon
+from marlrobust.reports.labels import DASH, attack_label, attack_name, label, method_order
+from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
-from marlrobust.reports.verdict import BANDS
+from marlrobust.reports.verdict import LIMITS, headlines
 from marlrobust.rows import WIN, Record
 
-PLACES = 20
-"""Places that are listed for a check, at most."""
+PATH = re.compile(r"(?<![\w.…:/])/[^\s,;:'\"]+")
+"""An absolute path inside a text: it begins where no name, number or address goes before."""
 
 Drawn = Sequence[tuple[Picture, bytes]]
 """Figures, each with its SVG."""
@@ -41,38 +39,40 @@ def render(
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    here = Path.cwd()
-    styles = drawing.method_style(list(tables.lines["method"].unique()))
-    shown = one_epsilon(tables.lines)
+    environment.filters["base64"] = lambda svg: base64.b64encode(svg).decode()
+    environment.filters["darkened"] = drawing.darkened
+    here, lines = Path.cwd(), tables.lines
+    shown = one_epsilon(lines)
+    settings = _hidden(record.settings, here)
+    styles = drawing.method_style(list(lines["method"].unique()))
+    falls, stands = (f"{100 * limit:.0f}" for limit in LIMITS)
     return environment.get_template("report.html.j2").render(
         title="Robustness report",
-        date=record.created,
-        summary=summary(tables.lines),
+        date=record.created.replace("T", " "),
+        summary=summary(lines),
         wins=WIN in tables.metrics,
+        falls=falls,
+        stands=stands,
+        cut=sections.CUT,
+        one_epsilon=len(shown) < len(lines),
         cards=headlines(tables),
         colours={label(method): colour for method, (colour, _) in styles.items()},
-        stands=f"{100 * BANDS['bends']:.0f}",
-        falls=f"{100 * BANDS['falls']:.0f}",
-        doubts=doubts(tables.lines),
-        trainings=training_table(one_epsilon(tables.trained), tables.metrics),
-        pictures=[
-            {"title": picture.title, "over": picture.over, "lines": picture.lines, **_both(svg)}
-            for picture, svg in drawn
-        ],
-        one_epsilon=len(shown) < len(tables.lines),
+        doubts=sections.doubts(lines),
         strengths=[
-            strength_table(part)
+            sections.strength_table(part)
             for _, part in shown.groupby(["scenario", "setting"], sort=False)
             if len(groups(part[part["attacked_agents"] > 0])) > 1
         ],
-        tables=[full_table(part) for _, part in tables.lines.groupby("scenario", sort=False)],
-        bracket=None if bracket is None else _bracket(bracket),
-        facts=_facts(tables.rows, record, here),
-        config=yaml.safe_dump(hidden.value(record.settings, here), sort_keys=False, allow_unicode=True)
-        if record.settings
-        else "",
-        notes=[*(hidden.sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
-        policies=_grid([policy.model_dump() for policy in record.policies]),
+        drawn=drawn,
+        bracket=None if bracket is None else bracket_text(bracket).to_dict("records"),
+        bracket_svg=b"" if bracket is None else drawing.svg(bracket_figure(bracket)),
+        tables=[sections.full_table(part) for _, part in lines.groupby("scenario", sort=False)],
+        trainings=sections.training_table(tables),
+        notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
+        command=without_paths(record.command, here),
+        facts=_facts(tables.rows, here),
+        config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
+        policies=[policy.model_dump() for policy in record.policies],
         versions=record.versions,
     )
 
@@ -93,92 +93,33 @@ def summary(lines: pd.DataFrame) -> str:
     return f"{what}, with {counts.min()} to {counts.max()} agents under {'; '.join(attacks)}."
 
 
-def doubts(lines: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Each check with its state, in the order of `CHECKS`, by state: raised, passed, not run."""
-    attacked = lines[lines["attacked_agents"] > 0].drop_duplicates("cell")
-    found: dict[str, list[dict[str, Any]]] = {"raised": [], "passed": [], "not run": []}
-    for name, state in overall(attacked.to_dict("records")).items():
-        is_raised, is_passed = (
-            [name in names.split("; ") for names in attacked[column]] for column in ("checks", "passed")
-        )
-        made = sum(is_raised) + sum(is_passed)
-        check = CHECKS[name]
-        found[state].append(
-            {
-                "name": name,
-                "meaning": check.meaning,
-                "run": check.run,
-                "made": f"made on {made} of {len(attacked)} attacked lines",
-                "places": _places(attacked[np.array(is_raised, bool)]),
-            }
-        )
-    return found
-
-
-def _places(lines: pd.DataFrame) -> list[str]:
-    """`battle, MFAC, PGD, ε = 0.075: 8, 16 attacked`."""
-    places = []
-    for _, part in lines.groupby(["scenario", "setting", "policy", "method", *GROUP], sort=False):
-        line = part.iloc[0]
-        name = label(line["method"])
-        who = name if line["policy"] == line["method"] else f"{name} ({line['policy']})"
-        counts = ", ".join(map(str, part["attacked_agents"]))
-        where = ", ".join(filter(None, (line["scenario"], line["setting"])))
-        places.append(f"{where}, {who}, {attack_label(*line[GROUP])}: {counts} attacked")
-    more = len(places) - PLACES
-    return [*places[:PLACES], *([f"and {more} more: see the column checks of table.csv"] if more > 0 else [])]
-
-
-def _both(svg: bytes) -> dict[str, str]:
-    """A figure for a light and a dark page."""
-    return {name: base64.b64encode(drawn).decode() for name, drawn in (("light", svg), ("dark", drawing.darkened(svg)))}
-
-
-def _bracket(table: pd.DataFrame) -> dict[str, Any]:
-    text = bracket_text(table).head(CUT)
-    more = len(table) - len(text)
-    return {
-        **_both(drawing.svg(bracket_figure(table))),
-        **_grid([dict(zip(text.columns, line, strict=True)) for line in text.itertuples(index=False)]),
-        "more": f"{more} more lines stand in bracket.csv." if more else "",
-    }
-
-
-def _facts(rows: pd.DataFrame, record: Record, here: Path) -> list[tuple[str, str, bool]]:
-    """(name, value, is code): what was run."""
+def _facts(rows: pd.DataFrame, here: Path) -> list[tuple[str, str]]:
+    """What was run; of each attack's parameters its own, for the threat has its own place on the page."""
     attacked = rows[rows["attacked_agents"] > 0]
-    acts = {True: "take their likeliest action", False: "draw their action from the policy"}
     facts = {
         "Seed": rows["seed"],
         "Opponent": rows["opponent"],
         "Steps per round, at most": rows["game"].map(lambda text: read(text).get("max_steps", DASH)),
-        "Agents": rows["greedy"].map(acts),
+        "Agents": rows["greedy"].map({True: "take their likeliest action", False: "draw their action from the policy"}),
         "Attacked agents are chosen by": attacked["victims"],
         "Part of the state that may be moved": attacked["features"],
         "Norm": attacked["norm"],
         "Processor's instructions": rows["instructions"],
     }
-    told = [("Command", hidden.command(record.command, here), True)] if record.command else []
-    told += [(name, _text(sorted(values.unique().tolist())), False) for name, values in facts.items() if len(values)]
-    return told + _parameters(attacked, here)
-
-
-def _parameters(attacked: pd.DataFrame, here: Path) -> list[tuple[str, str, bool]]:
-    """Each attack's own parameters, a line for each set of them; the threat has its own place on the page."""
+    told = [(name, _text(sorted(values.unique().tolist()))) for name, values in facts.items() if len(values)]
     used = attacked[["attack", "attack_parameters"]].drop_duplicates()
-    lines: dict[tuple[str, str], None] = {}
-    for attack, parameters in sorted(used.itertuples(index=False, name=None)):
-        own = {k: v for k, v in read(parameters).items() if k != "threat" and v is not None}
-        if own:
-            lines[attack, _text(hidden.value(own, here))] = None
-    return [(f"Parameters of {attack}", text, False) for attack, text in list(lines)[:PLACES]]
+    parameters = {}
+    for attack, text in sorted(used.itertuples(index=False, name=None)):
+        own = {k: v for k, v in read(text).items() if k != "threat" and v is not None}
+        parameters[f"Parameters of {attack}", _text(_hidden(own, here))] = bool(own)
+    return told + [line for line, is_said in parameters.items() if is_said][: sections.PLACES]
 
 
 def _own_notes(tables: Tables) -> list[str]:
     """What the reader must know and the lines themselves tell."""
     notes = []
     lines, trained = tables.lines, tables.trained
-    silent = [name for name, part in lines.groupby("scenario") if WIN.mean not in part or part[WIN.mean].isna().all()]
+    silent = [name for name, part in lines.groupby("scenario") if WIN not in metrics_of(part)]
     if silent:
         notes.append(f"In {', '.join(map(str, silent))} nobody can win: there is no win rate to show.")
     runs = set(trained.loc[trained["trainings"] > 1, "method"])
@@ -202,13 +143,6 @@ def _own_notes(tables: Tables) -> list[str]:
     return notes
 
 
-def _grid(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """A list of dicts as heads and rows of text; a missing entry is a dash."""
-    heads = list(dict.fromkeys(key for record in records for key in record))
-    body = [[(head, _text(record.get(head, DASH))) for head in heads] for record in records]
-    return {"heads": [str(head).replace("_", " ") for head in heads], "body": body}
-
-
 def _text(value: Any) -> str:
     """Lists with commas, dicts as `key = value`."""
     if isinstance(value, Mapping):
@@ -216,3 +150,33 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple | set):
         return ", ".join(_text(item) for item in value)
     return str(value)
+
+
+def without_paths(text: str, here: Path) -> str:
+    """A command line whose absolute paths are relative to `here`, or `…/` and their last part."""
+    try:
+        words = [_hidden(word, here) for word in shlex.split(text)]
+    except ValueError:  # no shell would take it: as a sentence then
+        return _sentence(text, here)
+    return " ".join(word if "…" in word and " " not in word else shlex.quote(word) for word in words)
+
+
+def _sentence(text: str, here: Path) -> str:
+    return PATH.sub(lambda match: _shorter(match[0], here), text)
+
+
+def _hidden(thing: Any, here: Path) -> Any:
+    """The same in settings: every text in tables and lists; a path may hold spaces there."""
+    if isinstance(thing, dict):
+        return {key: _hidden(item, here) for key, item in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_hidden(item, here) for item in thing]
+    if not isinstance(thing, str):
+        return thing
+    name, equals, rest = thing.rpartition("=")
+    return f"{name}{equals}{_shorter(rest, here)}" if rest.startswith("/") else _sentence(thing, here)
+
+
+def _shorter(path: str, here: Path) -> str:
+    absolute = Path(path)
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else f"…/{absolute.name}"

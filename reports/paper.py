@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import pandas as pd
+
+from marlrobust.reports.cells import Cell, read
 
 EPSILON = 0.075
 """Radius of every attack of the paper, in state units."""
@@ -29,26 +29,11 @@ GAMES: dict[str, dict[str, Any]] = {
 PLAYED = {"greedy": False, "opponent_method": "a2c"}
 """What holds for every round."""
 
-ATTACKED = {
-    **{"attack": "pgd", "epsilon": EPSILON, "norm": "l_inf", "features": "all", "victims": "random", "budget": 0},
-}
+ATTACKED = {"attack": "pgd", "epsilon": EPSILON, "norm": "l_inf", "features": "all", "victims": "random", "budget": 0}
 """What holds for every attacked round."""
 
 PARAMETERS = {"steps": 10, "restarts": 1, "start": "state", "step_size": None, "low": None, "high": None}
 """Of the attack; what an attack does not say is None."""
-
-
-def played(facts: Mapping[str, Any], game: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
-    """Whether rounds are what the paper ran, so that its numbers may stand beside them.
-
-    facts: of `rows.Facts`; game, parameters: the game's settings and the attack's parameters, from their JSON.
-    """
-    holds = GAMES.get(facts["scenario"]) == game and all(facts[name] == value for name, value in PLAYED.items())
-    if facts["attacked_agents"] == 0 or not holds:
-        return holds
-    return all(facts[name] == value for name, value in ATTACKED.items()) and all(
-        parameters.get(name) == value for name, value in PARAMETERS.items()
-    )
 
 
 def load() -> pd.DataFrame:
@@ -56,25 +41,23 @@ def load() -> pd.DataFrame:
 
     What the paper does not give (or what cannot be read) is NaN, and stays so: nothing is filled in.
     """
-    return _read().copy()
+    with resources.files("marlrobust.reports").joinpath("table1.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file)
 
 
-def numbers(scenario: str, count: int, method: str) -> dict[str, float]:
-    """The paper's numbers for one line of its table; empty where it has none."""
-    return _lines().get((scenario, count, method), {})
-
-
-@cache
-def _read() -> pd.DataFrame:
-    text = resources.files("marlrobust.reports").joinpath("table1.csv").read_text(encoding="utf-8")
-    return pd.read_csv(io.StringIO(text))
+def numbers_of(cell: Cell, count: int) -> dict[str, float]:
+    """The paper's numbers at `count`, as columns of a table, where the cell is what the paper ran."""
+    return _lines().get((cell["scenario"], count, cell["method"]), {}) if _played(cell) else {}
 
 
 @cache
-def _lines() -> dict[tuple[str, int, str], dict[str, float]]:
-    keys = ["scenario", "attacked_agents", "method"]
-    lines = {}
-    for line in _read().to_dict("records"):
-        scenario, count, method = (line.pop(name) for name in keys)
-        lines[str(scenario), int(count), str(method)] = {str(name): float(value) for name, value in line.items()}
-    return lines
+def _lines() -> dict[Any, dict[Any, float]]:
+    return load().set_index(["scenario", "attacked_agents", "method"]).add_prefix("paper_").to_dict("index")
+
+
+def _played(cell: Cell) -> bool:
+    facts = cell.facts.items()
+    game = GAMES.get(cell["scenario"]) == read(cell["game"]) and PLAYED.items() <= facts
+    if cell.clean or not game:
+        return game
+    return ATTACKED.items() <= facts and all(cell.parameters.get(name) == value for name, value in PARAMETERS.items())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ import pandas as pd
 from marlrobust.errors import UserError
 from marlrobust.files import write_bytes
 from marlrobust.reports import drawing, figures
-from marlrobust.reports.labels import DASH, GROUP, attack_label, label, number, percent, within
-from marlrobust.reports.tables import Tables, of, one_epsilon
-from marlrobust.reports.text import heading, rounds_of
+from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, number, percent
+from marlrobust.reports.tables import Tables, groups, metrics_of, of, one_epsilon
+from marlrobust.reports.text import rounds_of
 from marlrobust.rows import Metric, Whole
 
 BLOCK = re.compile(r"<!-- rows:(?P<name>[\w-]+) -->\n.*?<!-- /rows:(?P=name) -->", re.DOTALL)
@@ -81,14 +80,17 @@ def marked(name: str, text: str) -> str:
 
 def blocks(tables: Tables, path: Path) -> dict[str, str]:
     """Each block's name and text, for the page at `path`."""
-    shown = one_epsilon(tables.lines)
-    by_scenario = list(shown.groupby("scenario", sort=False))
+    lines = one_epsilon(tables.lines)
+    by_scenario = list(lines.groupby("scenario", sort=False))
+    ways = dict.fromkeys(map(attack_of, lines[lines["attacked_agents"] > 0].to_dict("records")))
+    under = f", under {'; '.join(ways)}" if ways else ""
+    seeds = ", ".join(map(str, sorted(lines["seed"].unique())))
     return {
-        "protocol": _protocol(tables),
-        "kept": "\n".join(f"**{name}**\n\n{grid(_kept(lines))}\n" for name, lines in by_scenario),
+        "protocol": f"{rounds_of(lines)} per line{under}, evaluation seed {seeds}.",
+        "kept": "\n".join(f"**{name}**\n\n{grid(_kept(own))}\n" for name, own in by_scenario),
         "figures": "\n".join(f"![{m.title}]({figure_name(path, m)})" for m in tables.metrics),
-        "table": "\n".join(f"### {name}\n{grid(_table(lines, tables.metrics))}\n" for name, lines in by_scenario),
-        "search": _search(path),
+        "table": "\n".join(f"### {name}\n{grid(_table(own))}\n" for name, own in by_scenario),
+        "search": _search(path.with_name(f"{path.stem}-search.csv")),
     }
 
 
@@ -107,63 +109,45 @@ def figure_name(path: Path, metric: Metric) -> str:
     return f"{path.stem}-{metric.file.replace('_', '-')}.png"
 
 
-def grid(frame: pd.DataFrame) -> str:
-    """A Markdown table of text."""
-    rows: Iterable[Iterable[object]] = [frame.columns, ["---"] * len(frame.columns), *frame.to_numpy()]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
-
-
-def _protocol(tables: Tables) -> str:
-    """One sentence: rounds, seed, attacks."""
-    lines = one_epsilon(tables.lines)
-    attacked = lines[lines["attacked_agents"] > 0]
-    ways = dict.fromkeys(attack_label(*way) for way in attacked[GROUP].itertuples(index=False, name=None))
-    seeds = ", ".join(map(str, sorted(lines["seed"].unique())))
-    under = f", under {'; '.join(ways)}" if ways else ""
-    return f"{rounds_of(lines)} per line{under}, evaluation seed {seeds}."
-
-
-def _table(lines: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
-    """Every line: ours with its 95 % interval over rounds, and the paper's in parentheses."""
-    known = [m for m in metrics if lines[m.mean].notna().any()]
-    shown = []
-    for line in lines.to_dict("records"):
-        cells = {"attacked": str(line["attacked_agents"]), **_who(line, lines)}
-        for metric in (*known[1:], *known[:1]):
-            digits = DIGITS.get(metric.column, metric.digits)
-            ours = within(line[metric.mean], line[f"{metric.short}_low"], line[f"{metric.short}_high"], digits)
-            cells[heading(metric)] = _beside(ours, line[f"paper_{metric.mean}"], digits)
-        shown.append(cells | {"flipped": number(line["flip_rate"])})
-    return pd.DataFrame(shown)
+def grid(lines: list[dict[str, str]]) -> str:
+    """A Markdown table."""
+    heads = list(lines[0]) if lines else []
+    rows = [heads, ["---"] * len(heads), *(line.values() for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 DIGITS = {"reward": 0, "kills": 1}
 """Digits on the page, where they are fewer than a report's."""
 
 
-def _beside(ours: str, theirs: float, digits: int) -> str:
-    return ours if pd.isna(theirs) else f"{ours} ({number(theirs, digits)})"
+def _table(lines: pd.DataFrame) -> list[dict[str, str]]:
+    """Every line: ours with its 95 % interval over rounds, and the paper's in parentheses."""
+    reward, *others = metrics_of(lines)
+    shown = []
+    for line in lines.to_dict("records"):
+        cells = {"attacked": str(line["attacked_agents"]), **_who(line, lines)}
+        for m in (*others, reward):
+            digits, theirs = DIGITS.get(m.column, m.digits), line[f"paper_{m.mean}"]
+            beside = "" if pd.isna(theirs) else f" ({number(theirs, digits)})"
+            cells[heading(m)] = measured(line, m, digits) + beside
+        shown.append(cells | {"flipped": number(line["flip_rate"])})
+    return shown
 
 
 def _who(line: dict[Any, Any], lines: pd.DataFrame) -> dict[str, str]:
-    """The policy; setting and attack too, where these lines have several."""
-    told = {"policy": _name(line)}
+    """The policy (the method, and the policy where it is another training's); setting and attack where several are."""
+    method, policy = line["method"], line["policy"]
+    if policy.startswith(method):
+        policy = label(method) + policy.removeprefix(method).replace("-seed", ", seed ")
+    told = {"policy": policy}
     if lines["setting"].nunique() > 1:
         told["setting"] = line["setting"]
-    if lines[GROUP].drop_duplicates().shape[0] > 1:
-        told["attack"] = attack_label(*(line[name] for name in GROUP))
+    if len(groups(lines)) > 1:
+        told["attack"] = attack_of(line)
     return told
 
 
-def _name(line: dict[Any, Any]) -> str:
-    """The method, and the policy where it is another training's."""
-    method, policy = str(line["method"]), str(line["policy"])
-    if not policy.startswith(method):
-        return policy
-    return label(method) + policy.removeprefix(method).replace("-seed", ", seed ")
-
-
-def _kept(lines: pd.DataFrame) -> pd.DataFrame:
+def _kept(lines: pd.DataFrame) -> list[dict[str, str]]:
     """What is left of the clean reward with the most agents attacked: ours and the paper's, in percent."""
     most = lines["attacked_agents"].max()
     shown = []
@@ -182,32 +166,20 @@ def _kept(lines: pd.DataFrame) -> pd.DataFrame:
                 "left (paper)": percent(theirs / whole if whole > 0 else float("nan")),
             }
         )
-    return pd.DataFrame(shown)
+    return shown
 
 
-def _search(path: Path) -> str:
-    """A line per training of a search: what was changed, and what came of it, from `<page>-search.csv`."""
-    tried = path.with_name(f"{path.stem}-search.csv")
+def _search(tried: Path) -> str:
+    """A line per training of a search: what was changed, and what came of it without and with an attack."""
     if not tried.exists():
         return ""
     shown = []
     for line in pd.read_csv(tried).to_dict("records"):
-        changes = json.loads(str(line["changed"]))
-        shown.append(
-            {
-                "scenario": line["scenario"],
-                "changed": ", ".join(f"{k} {v}" for k, v in changes.items()) or "nothing",
-                "minutes": number(line["minutes"], 0),
-                "entropy": number(line["entropy"]),
-                "win rate": _two(line, "win", 2),
-                "reward": _two(line, "reward", 0),
-                "flipped": number(line["flip_rate_attacked"]),
-            }
-        )
-    return grid(pd.DataFrame(shown))
-
-
-def _two(line: dict[Any, Any], measure: str, digits: int) -> str:
-    """Clean, then with the whole team attacked; a dash where there is no such measure."""
-    both = [number(line[f"{measure}_{name}"], digits) for name in ("clean", "attacked")]
-    return DASH if DASH in both else " → ".join(both)
+        told = {"scenario": line["scenario"]}
+        told["changed"] = ", ".join(f"{k} {v}" for k, v in json.loads(line["changed"]).items()) or "nothing"
+        told |= {"minutes": number(line["minutes"], 0), "entropy": number(line["entropy"])}
+        for name, measure, digits in (("win rate", "win", 2), ("reward", "reward", 0)):
+            both = [number(line[f"{measure}_{when}"], digits) for when in ("clean", "attacked")]
+            told[name] = DASH if DASH in both else " → ".join(both)
+        shown.append(told | {"flipped": number(line["flip_rate_attacked"])})
+    return grid(shown)

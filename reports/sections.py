@@ -1,34 +1,29 @@
-"""The page's tables: every number, the attacks beside each other, the training runs."""
+"""The page's tables: every number, the attacks beside each other, the training runs, and what is in doubt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from marlrobust.reports.labels import DASH, GROUP, METHODS, attack_label, label, number, percent, within
-from marlrobust.reports.tables import groups, metrics_of
-from marlrobust.reports.text import constant, heading, said_once, shown, table1
+from marlrobust.reports import labels
+from marlrobust.reports.doubts import CHECKS
+from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, where
+from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
+from marlrobust.reports.text import WORDS, constant, headings, said_once, table1
 from marlrobust.rows import REWARD, Metric
 
 CUT = 300
 """Lines of a table on the page, at most."""
 
-LETTERS = {"attack", "setting", "norm", "features", "victims", "method", "policy", "checks"}
-"""Columns of words, not numbers."""
+PLACES = 20
+"""Places that are listed for a check, at most."""
 
 
-def more(lines: pd.DataFrame, name: str) -> str:
-    """A sentence about lines that are not shown; empty where all are."""
-    return f"{CUT} of {len(lines)} lines are shown here; all of them are in {name}." if len(lines) > CUT else ""
-
-
-def full_table(lines: pd.DataFrame) -> dict[str, Any]:
+def full_table(every: pd.DataFrame) -> dict[str, Any]:
     """The lines of one scenario, ours beside the paper's; columns that say nothing, or are said once, are left out."""
-    every = lines
-    lines = lines.head(CUT)
-    text, columns = table1(lines), shown(metrics_of(lines))
+    lines = every.head(CUT)
+    text, columns = table1(lines), headings(metrics_of(lines))
     once = {"scenario", *constant(every)}
     if every["policy"].nunique() == every["method"].nunique():
         once.add("policy")
@@ -37,23 +32,22 @@ def full_table(lines: pd.DataFrame) -> dict[str, Any]:
     body, before = [], None
     for line, words in zip(lines.to_dict("records"), text.to_dict("records"), strict=True):
         group = [line[name] for name in ("setting", *GROUP, "attacked_agents")]
-        cells = [_cell(line, str(words[name]), name, columns[name][0], intervals.get(name)) for name in names]
+        cells = [_cell(line, words[name], name, columns[name], intervals.get(name)) for name in names]
         body.append({"first": group != before, "cells": cells})
         before = group
-    heads = [(name, name in LETTERS) for name in names]
-    return {"caption": said_once(every), "columns": heads, "body": body, "more": more(every, "table.csv")}
+    heads = [(name, name in WORDS) for name in names]
+    return {"caption": said_once(every), "columns": heads, "body": body, "total": len(every)}
 
 
 def _cell(line: dict[Any, Any], text: str, name: str, column: str, metric: Metric | None) -> dict[str, Any]:
     """Text, the small print below it (a metric's interval), and what the column sorts by."""
     value, small = line[column], ""
-    if name == "method":
-        value = list(METHODS).index(value) if value in METHODS else value
-    if metric is not None and not pd.isna(line[f"{metric.short}_low"]):
-        ends = (number(line[f"{metric.short}_{end}"], metric.digits) for end in ("low", "high"))
-        text, small = text.partition(" [")[0], f"[{', '.join(ends)}]"
+    if name == "method" and value in labels.METHODS:
+        value = list(labels.METHODS).index(value)
+    if metric and not pd.isna(line[f"{metric.short}_low"]):
+        text, small = text.partition(" [")[0], "[" + measured(line, metric).partition(" [")[2]
     sort = "" if pd.isna(value) else value
-    return {"text": text, "small": small, "sort": sort, "words": name in LETTERS, "paper": "paper" in name}
+    return {"text": text, "small": small, "sort": sort, "words": name in WORDS, "paper": "paper" in name}
 
 
 def strength_table(lines: pd.DataFrame) -> dict[str, Any]:
@@ -61,58 +55,75 @@ def strength_table(lines: pd.DataFrame) -> dict[str, Any]:
     attacked = lines[lines["attacked_agents"] > 0]
     ways = groups(attacked)
     several = attacked["policy"].nunique() > attacked["method"].nunique()
-    clean = {line["policy"]: line[REWARD.mean] for line in lines[lines["attacked_agents"] == 0].to_dict("records")}
-    body, before = [], None
-    for (count, method, policy), own in attacked.groupby(["attacked_agents", "method", "policy"], sort=False):
+    clean = lines[lines["attacked_agents"] == 0].drop_duplicates("policy", keep="last").set_index("policy")[REWARD.mean]
+    body: list[dict[str, Any]] = []
+    for place, own in attacked.groupby(["attacked_agents", "method", "policy"], sort=False):
+        count, name, policy = place[0], label(str(place[1])), place[2]
         at = {tuple(line[name] for name in GROUP): line for line in own.to_dict("records")}
-        name = f"{label(str(method))} ({policy})" if several else label(str(method))
+        least = own[REWARD.mean].min() if len(own) > 1 else None
         body.append(
             {
                 "count": count,
-                "first": count != before,
-                "method": label(str(method)),
-                "name": name,
-                "clean": number(clean.get(policy, float("nan")), REWARD.digits),
-                "cells": [_strength(at.get(way), own, len(at)) for way in ways],
+                "first": not body or body[-1]["count"] != count,
+                "method": name,
+                "name": f"{name} ({policy})" if several else name,
+                "clean": labels.number(clean.get(policy, float("nan")), REWARD.digits),
+                "cells": [_strength(at.get(way), least) for way in ways],
             }
         )
-        before = count
-    title = ", ".join(filter(None, lines[["scenario", "setting"]].iloc[0]))
-    heads = [attack_label(*way) for way in ways]
-    return {"scenario": title, "heads": heads, "body": body[:CUT], "more": more(pd.DataFrame(body), "strength.csv")}
+    heads = [labels.attack_label(*way) for way in ways]
+    return {"scenario": where(lines.iloc[0]), "heads": heads, "body": body[:CUT], "total": len(body)}
 
 
-def _strength(line: dict[Any, Any] | None, own: pd.DataFrame, attacks: int) -> dict[str, Any]:
-    """One attack's cell; own: the lines of all attacks, of which the strongest is marked."""
+def _strength(line: dict[Any, Any] | None, least: float | None) -> dict[str, Any]:
     if line is None:
         return {"text": DASH, "small": DASH, "most": False, "checks": "", "interval": ""}
-    mean = line[REWARD.mean]
     return {
-        "text": number(mean, REWARD.digits),
-        "small": percent(line["reward_kept"]),
-        "most": attacks > 1 and mean == own[REWARD.mean].min(),
+        "text": labels.number(line[REWARD.mean], REWARD.digits),
+        "small": labels.percent(line["reward_kept"]),
+        "most": line[REWARD.mean] == least,
         "checks": line["checks"],
-        "interval": within(mean, line["reward_low"], line["reward_high"], REWARD.digits),
+        "interval": measured(line, REWARD),
     }
 
 
-def training_table(trained: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, Any]:
+def training_table(tables: Tables) -> list[dict[str, Any]]:
     """The methods that have several training runs: their means, with intervals over runs and over rounds."""
-    every = trained[trained["trainings"] > 1]
+    trained = one_epsilon(tables.trained)
     body = []
-    for line in every.head(CUT).to_dict("records"):
-        cells = [
-            within(line[m.mean], line[f"{m.short}{by}_low"], line[f"{m.short}{by}_high"], m.digits)
-            for m in metrics
-            for by in ("_train", "")
-        ]
-        where = ", ".join(filter(None, (line["scenario"], line["setting"])))
-        words = [where, attack_label(*(line[name] for name in GROUP)), label(line["method"])]
-        body.append({"words": words, "numbers": [line["attacked_agents"], line["trainings"], *cells]})
-    what = [f"{heading(m)}, over {by}" for m in metrics for by in ("runs", "rounds")]
-    return {
-        "words": ["scenario", "attack", "method"],
-        "numbers": ["attacked", "runs", *what],
-        "body": body,
-        "more": more(every, "trainings.csv"),
-    }
+    for line in trained[trained["trainings"] > 1].to_dict("records"):
+        told = {"scenario": where(line), "attack": attack_of(line), "method": label(line["method"])}
+        told |= {"attacked": line["attacked_agents"], "runs": line["trainings"]}
+        for m in tables.metrics:
+            told |= {f"{heading(m)}, over runs": measured(line, m, over="_train")}
+            told |= {f"{heading(m)}, over rounds": measured(line, m)}
+        body.append(told)
+    return body
+
+
+def doubts(lines: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The `CHECKS` of the attacked lines by their state: raised, passed, or not run."""
+    attacked = lines[lines["attacked_agents"] > 0].drop_duplicates("cell")
+    raised, passed = (
+        attacked[column].str.get_dummies("; ").reindex(columns=list(CHECKS), fill_value=0) > 0
+        for column in ("checks", "passed")
+    )
+    made = raised | passed
+    found: dict[str, list[dict[str, Any]]] = {"raised": [], "passed": [], "not run": []}
+    for name, check in CHECKS.items():
+        state = "raised" if raised[name].any() else "passed" if passed[name].any() else "not run"
+        told = {"name": name, "meaning": check.meaning, "run": check.run, "places": _places(attacked[raised[name]])}
+        found[state].append(told | {"made": f"made on {made[name].sum()} of {len(attacked)} attacked lines"})
+    return found
+
+
+def _places(lines: pd.DataFrame) -> list[str]:
+    """`battle, MFAC, PGD, ε = 0.075: 8, 16 attacked`."""
+    places = []
+    for _, part in lines.groupby(["scenario", "setting", "policy", "method", *GROUP], sort=False):
+        line = part.iloc[0]
+        who = label(line["method"]) + ("" if line["policy"] == line["method"] else f" ({line['policy']})")
+        counts = ", ".join(map(str, part["attacked_agents"]))
+        places.append(f"{where(line)}, {who}, {attack_of(line)}: {counts} attacked")
+    more = len(places) - PLACES
+    return [*places[:PLACES], *([f"and {more} more: see the column checks of table.csv"] if more > 0 else [])]

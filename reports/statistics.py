@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 Interval = tuple[float, float]
@@ -52,16 +53,15 @@ def _t(confidence: float, freedom: int) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
-def training_interval(means: Sequence[float], confidence: float = 0.95, within: Interval = ANY) -> Interval:
+def training_interval(means: Sequence[float], within: Interval = ANY) -> Interval:
     """Student's t interval of the mean over training runs, from the mean of each run's rounds.
 
     Each run counts once, however many rounds it was tested in: rounds of one run are alike, and pooled they would
     pass for more than they are. What the rounds leave open is in the spread of the means already. One run has
     none: (nan, nan).
     """
-    n = len(means)
-    std = float(np.std(means, ddof=1)) if n > 1 else math.nan
-    return mean_interval(float(np.mean(means)), std, n, confidence, within)
+    std = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
+    return mean_interval(float(np.mean(means)), std, len(means), within=within)
 
 
 def interval_of_mean(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Interval:
@@ -100,15 +100,13 @@ def ratio_interval(part: float, ends: Interval, whole: float, whole_ends: Interv
     return end(ends[0], whole_ends[1], -1), end(ends[1], whole_ends[0], 1)
 
 
-def correlation_of_means(one: dict[tuple[int, int], float], other: dict[tuple[int, int], float]) -> float:
+def correlation_of_means(one: pd.Series[float], other: pd.Series[float]) -> float:
     """How the means of two sets of rounds go together: the correlation of the rounds that both have.
 
-    one, other: (seed, round) to a number. With m common rounds of n and k it is r * m / sqrt(n * k). Fewer than
-    three pairs, or no spread, say nothing: 0.
+    one, other: a number of each round; the index says which rounds are pairs. With m pairs of n and k rounds it is
+    r * m / sqrt(n * k). Fewer than three pairs, or no spread, say nothing: 0.
     """
-    common = [key for key in one if key in other]
-    pairs = np.array([[one[key], other[key]] for key in common])
-    if len(common) < 3 or (pairs.std(0) == 0).any():
+    pairs = pd.concat([one, other], axis=1, join="inner").to_numpy()
+    if len(pairs) < 3 or (pairs.std(0) == 0).any():
         return 0.0
-    r = float(np.corrcoef(pairs.T)[0, 1])
-    return r * len(common) / math.sqrt(len(one) * len(other))
+    return float(np.corrcoef(pairs.T)[0, 1]) * len(pairs) / math.sqrt(len(one) * len(other))

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from marlrobust.reports import doubts, labels, paper
-from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, read
-from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label, method_order
-from marlrobust.reports.statistics import (
-    ANY,
-    Interval,
-    correlation_of_means,
-    interval_of_mean,
-    mean_interval,
-    training_interval,
-    wilson_interval,
-)
-from marlrobust.reports.verdict import kept
+from marlrobust.reports import doubts, labels, paper, statistics
+from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, grouped
+from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label
 from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate
-
-LINE = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
-"""What a line is called; what it is, `cell` says."""
 
 PANEL = ["scenario", "setting", *GROUP]
 """What the lines share that are drawn beside each other."""
 
 COPIED = ["cell", "opponent", "greedy", "seed", "team_size", "opponents", "train_seed"]
-"""Facts of the cell that a line repeats."""
-
-KEPT = ("kept", "kept_low", "kept_high")
+"""Other facts of the cell that a line repeats."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +54,11 @@ def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
 
 def columns(metrics: Sequence[Metric]) -> list[str]:
     """Of `table`, for rows that have these metrics."""
-    own = [name for m in metrics for name in (*measured(m), *(f"{m.short}_{name}" for name in KEPT))]
+    own = [name for m in metrics for name in (*measured(m), *(f"{m.short}_kept{end}" for end in ("", "_low", "_high")))]
     theirs = [f"paper_{name}" for m in metrics for name in measured(m)[: 1 if m.share else 2]]
     draws = ["draw_rate"] if WIN in metrics else []
-    return [*LINE, *COPIED, "rounds", *own, *draws, "decisions", "flip_rate", "steps_mean", *theirs, "checks", "passed"]
+    line = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
+    return [*line, *COPIED, "rounds", *own, *draws, "decisions", "flip_rate", "steps_mean", *theirs, "checks", "passed"]
 
 
 def measured(metric: Metric) -> list[str]:
@@ -90,140 +74,88 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
     the whole team is repeated. A clean cell stands at count 0 of every `GROUP` that it is the clean part of.
 
     Shares are in [0, 1]; reward is the team's sum over a round; intervals are 95 %, over rounds, and hold only what is
-    possible. kept: the attacked mean as a share of the clean one, see `verdict.kept`. flip_rate: of all decisions of
-    attacked agents. paper_...: the paper's numbers, where the cell is what the paper ran. checks, passed: names of the
-    checks that are raised, and that were made and are not raised, joined by "; ".
+    possible. kept: the attacked mean as a share of the clean one, NaN where that is not above 0. flip_rate: of all
+    decisions of attacked agents. paper_...: the paper's numbers, where the cell is what the paper ran. checks, passed:
+    names of the checks that are raised, and that were made and are not raised, joined by "; ".
     """
     cells, metrics = cells_of(rows), metrics_of(rows)
-    clean, answers = clean_of(cells), doubts.answers(cells)
-    numbers = {str(cell.facts["cell"]): _numbers(cell, metrics) for cell in cells}
-    called = _called(cells)
+    clean, answers, names = clean_of(cells), doubts.answers(cells), labels.names_of(cells)
+    numbers = {cell: _numbers(cell, metrics) for cell in cells}
     lines = []
-    for cell, group in [*((c, None) for c in cells if not c.clean), *_clean_places(cells, clean, called)]:
-        digest = str(cell.facts["cell"])
-        line = called[digest] | dict(zip(GROUP, group, strict=True)) if group else dict(called[digest])
-        line |= {name: cell.facts[name] for name in COPIED} | numbers[digest]
-        if digest in clean:
-            partner = clean[digest]
-            line |= _kept(metrics, cell, line, partner, numbers[str(partner.facts["cell"])])
-        line |= {
-            "checks": "; ".join(name for name, is_raised in answers[digest].items() if is_raised),
-            "passed": "; ".join(name for name, is_raised in answers[digest].items() if not is_raised),
-        }
-        for count in _counts(cell, wholes):
-            lines.append(line | {"attacked_agents": count} | _papers(cell, count, metrics))
+    for cell, group in _places(cells, clean, names):
+        line = cell.facts | names[cell] | group | numbers[cell]
+        if cell in clean:
+            line |= _kept(cell, clean[cell], numbers, metrics)
+        for column, state in (("checks", True), ("passed", False)):
+            line[column] = "; ".join(name for name, is_raised in answers[cell].items() if is_raised is state)
+        own = cell.key(["scenario", "team_size", "attacked_agents"])
+        for count in [own[2], *(w.asked for w in wholes if (w.scenario, w.team_size, w.team_size) == own)]:
+            lines.append(line | {"attacked_agents": count} | paper.numbers_of(cell, count))
     told = pd.DataFrame(lines, columns=columns(metrics))
-    place = {method: index for index, method in enumerate(method_order(told["method"]))}
-    order = ["scenario", "setting", *GROUP, "attacked_agents", "place", "policy"]
-    return told.assign(place=told["method"].map(place)).sort_values(order, ignore_index=True).drop(columns="place")
+    return labels.in_order(told, [*PANEL, "attacked_agents", "method", "policy"])
 
 
-def stored_table(path: Path) -> pd.DataFrame:
-    """The lines that a report wrote into `path`, its table.csv: names stay text, and empty ones stay empty."""
-    names = ["scenario", "setting", "policy", "method", "attack", "norm", "features", "victims"]
-    texts = [*names, "cell", "opponent", "checks", "passed"]
-    lines = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
-    return lines.assign(**{name: lines[name].fillna("") for name in texts})
-
-
-def _called(cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
-    """Digest of each cell to the values of `LINE`."""
-    policies, attacks, settings = labels.policy_names(cells), labels.attack_names(cells), labels.settings(cells)
-    called = {}
-    for cell in cells:
-        digest = str(cell.facts["cell"])
-        attack, victims = attacks[digest]
-        line = {name: cell.facts[name] for name in LINE if name in cell.facts}
-        line |= {"policy": policies[cell.facts["policy_hash"]], "setting": settings[digest]}
-        called[digest] = line | {"attack": attack, "victims": victims}
-    return called
-
-
-def _clean_places(
-    cells: Sequence[Cell], clean: dict[str, Cell], called: dict[str, dict[str, Any]]
-) -> list[tuple[Cell, Key]]:
-    """Every clean cell with each `GROUP` whose clean part it is.
+def _places(
+    cells: Sequence[Cell], clean: dict[Cell, Cell], names: dict[Cell, dict[str, str]]
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """The cells, each clean one with every `GROUP` whose clean part it is.
 
     One whose policy nobody attacked joins the groups of the game, played the same way; any other stays alone.
     """
-    own: dict[str, dict[Key, None]] = defaultdict(dict)
-    alike: dict[Key, dict[Key, None]] = defaultdict(dict)
-    attacked = {cell.side for cell in cells if not cell.clean}
-    for cell in cells:
-        digest = str(cell.facts["cell"])
-        group = tuple(called[digest][name] for name in GROUP)
-        if not cell.clean:
-            alike[cell.key(["scenario", *SETTING])][group] = None
-        if digest in clean:
-            own[str(clean[digest].facts["cell"])][group] = None
-    found = []
-    for cell in (c for c in cells if c.clean):
-        digest = str(cell.facts["cell"])
-        groups = own[digest] or ({} if cell.side in attacked else alike[cell.key(["scenario", *SETTING])])
-        alone: Key = (called[digest]["attack"], *UNATTACKED[1:])
-        found += [(cell, group) for group in groups or {alone: None}]
-    return found
-
-
-def _counts(cell: Cell, wholes: Sequence[Whole]) -> list[int]:
-    """The counts at which a cell stands: its own, and those that mean its whole team."""
-    here = cell.facts["scenario"], cell.facts["team_size"]
-    whole = cell.count == cell.facts["team_size"]
-    return [cell.count, *(w.asked for w in wholes if whole and here == (w.scenario, w.team_size))]
+    attacked = [cell for cell in cells if not cell.clean]
+    sides = {cell.side for cell in attacked}
+    partners = grouped((cell for cell in attacked if cell in clean), clean.__getitem__)
+    of_game = grouped(attacked, lambda cell: cell.key(["scenario", *SETTING]))
+    yield from ((cell, {}) for cell in attacked)
+    for cell in (cell for cell in cells if cell.clean):
+        others = [] if cell.side in sides else of_game.get(cell.key(["scenario", *SETTING]), [])
+        shown = [one.facts | names[one] for one in partners.get(cell, others)]
+        alone = UNATTACKED | {"attack": names[cell]["attack"]}
+        ways = dict.fromkeys(tuple(one[name] for name in GROUP) for one in shown or [alone])
+        yield from ((cell, dict(zip(GROUP, way, strict=True))) for way in ways)
 
 
 def _numbers(cell: Cell, metrics: Sequence[Metric]) -> dict[str, Any]:
     """What was measured in the cell's rounds."""
     rounds = cell.rounds
     found: dict[str, Any] = {"rounds": len(rounds), "decisions": int(rounds["decisions"].sum())}
-    found |= {"flip_rate": flip_rate(rounds), "steps_mean": float(rounds["steps"].mean())}
+    found |= {"flip_rate": flip_rate(rounds), "steps_mean": rounds["steps"].mean(), "draw_rate": rounds["draw"].mean()}
     for metric in metrics:
-        values = rounds[metric.column].astype("Float64").dropna().to_numpy(float)
-        n, mean = len(values), float(values.mean()) if len(values) else np.nan
-        std = float(values.std(ddof=1)) if n > 1 else np.nan
+        values = rounds[metric.column].dropna()
+        n, mean, std = len(values), values.mean(), values.std()
         if n and metric.share:
-            ends = wilson_interval(int(values.sum()), n)
+            ends = statistics.wilson_interval(int(values.sum()), n)
         else:
-            ends = mean_interval(mean, std, n, within=possible(metric, cell.facts))
+            ends = statistics.mean_interval(mean, std, n, within=possible(metric, cell))
         spread = [] if metric.share else [std]
         found |= dict(zip(measured(metric), [mean, *spread, *ends], strict=True))
-    if WIN in metrics:
-        draws = rounds["draw"].dropna().to_numpy(bool)
-        found["draw_rate"] = float(draws.mean()) if len(draws) else np.nan
     return found
 
 
-def possible(metric: Metric, facts: Any) -> Interval:
+def possible(metric: Metric, facts: Any) -> statistics.Interval:
     """The least and the largest value that a metric can have in rounds of these facts."""
     if metric.most is None:
-        return ANY
+        return statistics.ANY
     return 0.0, float(facts[metric.most] if isinstance(metric.most, str) else metric.most)
 
 
-def _kept(
-    metrics: Sequence[Metric], cell: Cell, line: dict[str, Any], partner: Cell, clean: dict[str, Any]
-) -> dict[str, float]:
+def _kept(cell: Cell, clean: Cell, numbers: dict[Cell, dict[str, Any]], metrics: Sequence[Metric]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for metric in metrics:
-        correlation = correlation_of_means(cell.by_round(metric.column), partner.by_round(metric.column))
-        shares = kept(metric, clean, line, correlation)
-        found |= {f"{metric.short}_{name}": share for name, share in zip(KEPT, shares, strict=True)}
+    for m in metrics:
+        part, whole = numbers[cell], numbers[clean]
+        if not whole[m.mean] > 0:
+            continue
+        correlation = statistics.correlation_of_means(*(one.rounds[m.column].dropna() for one in (cell, clean)))
+        ends, whole_ends = ((of[f"{m.short}_low"], of[f"{m.short}_high"]) for of in (part, whole))
+        low, high = statistics.ratio_interval(part[m.mean], ends, whole[m.mean], whole_ends, correlation)
+        found |= {f"{m.short}_kept": part[m.mean] / whole[m.mean]}
+        found |= {f"{m.short}_kept_low": low, f"{m.short}_kept_high": high}
     return found
 
 
-def _papers(cell: Cell, count: int, metrics: Sequence[Metric]) -> dict[str, float]:
-    """The paper's numbers, where the cell is what the paper ran."""
-    if not paper.played(cell.facts, read(cell.facts["game"]), cell.parameters):
-        return {}
-    return {
-        f"paper_{name}": value
-        for name, value in paper.numbers(cell.facts["scenario"], count, cell.facts["method"]).items()
-    }
-
-
-def groups(lines: pd.DataFrame, names: Sequence[str] = GROUP) -> list[Key]:
-    """The values of `names` in `lines`, each once, in order."""
-    return sorted(lines[list(names)].drop_duplicates().itertuples(index=False, name=None))
+def groups(lines: pd.DataFrame) -> list[Key]:
+    """The values of `GROUP` in `lines`, each once, in order."""
+    return sorted(lines[GROUP].drop_duplicates().itertuples(index=False, name=None))
 
 
 def one_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
@@ -231,10 +163,8 @@ def one_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
 
     Epsilon is an axis; what is shown for one value of it is shown for this one.
     """
-    same = [name for name in PANEL if name != "epsilon"]
-    chosen = lines.groupby(same)["epsilon"].transform(
-        lambda e: paper.EPSILON if (e == paper.EPSILON).any() else e.max()
-    )
+    epsilons = lines.groupby([name for name in PANEL if name != "epsilon"])["epsilon"]
+    chosen = epsilons.transform(lambda e: paper.EPSILON if (e == paper.EPSILON).any() else e.max())
     return lines[lines["epsilon"] == chosen]
 
 
@@ -253,26 +183,19 @@ def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
     apart = pd.MultiIndex.from_frame(lines[key]).isin(alike)
     named = lines.assign(method=lines["policy"].where(apart, lines["method"]))
     shared = [*PANEL, "method", "attacked_agents"]
+    same = ["team_size", *(name for name in lines.columns if name.startswith("paper_"))]
     told = []
     for about, part in named.groupby(shared, sort=False):
-        line = dict(zip(shared, about, strict=True)) | {"trainings": len(part), "team_size": part["team_size"].iloc[0]}
-        line |= {name: part[name].iloc[0] for name in lines.columns if name.startswith("paper_")}
-        for metric in metrics:
-            line |= _of_runs(metric, part)
+        first = part.iloc[0]
+        line = dict(zip(shared, about, strict=True)) | {"trainings": len(part)} | first[same].to_dict()
+        for m in metrics:
+            means, lows, highs = (part[name].tolist() for name in (m.mean, f"{m.short}_low", f"{m.short}_high"))
+            low, high = statistics.interval_of_mean(means, lows, highs)
+            line |= {m.mean: float(np.mean(means)), f"{m.short}_low": low, f"{m.short}_high": high}
+            low, high = statistics.training_interval(means, possible(m, first))
+            line |= {f"{m.short}_train_low": low, f"{m.short}_train_high": high}
         told.append(line)
     return pd.DataFrame(told)
-
-
-def _of_runs(metric: Metric, part: pd.DataFrame) -> dict[str, float]:
-    """A metric's mean over training runs, and its two intervals."""
-    means = part[metric.mean].astype(float).tolist()
-    low, high, train_low, train_high = (f"{metric.short}{by}_{end}" for by in ("", "_train") for end in ("low", "high"))
-    ends = interval_of_mean(means, part[low].tolist(), part[high].tolist())
-    over = training_interval(means, within=possible(metric, part.iloc[0]))
-    return {
-        metric.mean: float(np.mean(means)),
-        **dict(zip((low, high, train_low, train_high), ends + over, strict=True)),
-    }
 
 
 def strength(lines: pd.DataFrame) -> pd.DataFrame:
@@ -282,7 +205,6 @@ def strength(lines: pd.DataFrame) -> pd.DataFrame:
     """
     attacked = lines[lines["attacked_agents"] > 0]
     rows = ["scenario", "setting", "attacked_agents", "method", "policy"]
-    named = attacked.assign(label=[attack_label(*way) for way in attacked[GROUP].itertuples(index=False, name=None)])
-    wide = named.set_index([*rows, "label"])["reward_mean"].unstack("label", sort=False)
-    names: Iterable[str] = dict.fromkeys(attack_label(*way) for way in groups(attacked))
-    return wide[list(names)].rename_axis(columns=None).reset_index()
+    wide = attacked.set_index([*rows, *GROUP])["reward_mean"].unstack(GROUP, sort=False)
+    ways = groups(attacked)
+    return wide[ways].set_axis([attack_label(*way) for way in ways], axis=1).reset_index()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from marlrobust.reports.labels import DASH, GROUP, USUAL, attack_name, label, number, spread, within
+from marlrobust.reports.labels import DASH, GROUP, USUAL, attack_name, heading, label, measured, number
 from marlrobust.reports.tables import metrics_of
 from marlrobust.rows import NOT_ATTACKED, WIN, Metric
 
@@ -18,59 +18,46 @@ WIDTH = 80
 MOST = 60
 """Lines of a scenario that the terminal shows."""
 
-Line = dict[Any, Any]
+WORDS = {"scenario", "setting", "attack", "norm", "features", "victims", "method", "policy", "opponent", "checks"}
+"""Columns of words, not numbers."""
+
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "epsilon": "{:g}".format,
+    "method": label,
+    "draws": number,
+    "flips": number,
+    "steps": lambda steps: number(steps, 0),
+    **dict.fromkeys(("setting", "budget", "decisions", "checks"), lambda value: str(value or DASH)),
+}
+"""How the columns of a text are written, but for metrics and what is text or a whole number already."""
 
 
-def heading(metric: Metric) -> str:
-    """`win rate`, `reward`."""
-    return metric.mean.removesuffix("_mean").replace("_", " ")
-
-
-def shown(metrics: Sequence[Metric]) -> dict[str, tuple[str, Callable[[Line], str]]]:
-    """Heading to the column of `tables.table` by which it sorts, and to the text of a line."""
-    found: dict[str, tuple[str, Callable[[Line], str]]] = {
-        "scenario": ("scenario", lambda line: str(line["scenario"])),
-        "setting": ("setting", lambda line: line["setting"] or DASH),
-        "attack": ("attack", lambda line: str(line["attack"])),
-        "epsilon": ("epsilon", lambda line: f"{line['epsilon']:g}"),
-        "norm": ("norm", lambda line: str(line["norm"])),
-        "features": ("features", lambda line: str(line["features"])),
-        "victims": ("victims", lambda line: str(line["victims"])),
-        "budget": ("budget", lambda line: str(line["budget"] or DASH)),
-        "attacked": ("attacked_agents", lambda line: str(line["attacked_agents"])),
-        "method": ("method", lambda line: label(line["method"])),
-        "policy": ("policy", lambda line: str(line["policy"])),
-        "rounds": ("rounds", lambda line: str(line["rounds"])),
-    }
-    for metric in metrics:
-        found[heading(metric)] = metric.mean, lambda line, m=metric: measured(line, m)  # type: ignore[misc]
-        found[f"{heading(metric)} (paper)"] = (
-            f"paper_{metric.mean}",
-            lambda line, m=metric: measured(line, m, "paper_"),  # type: ignore[misc]
-        )
-    if WIN in metrics:
-        found["draws"] = "draw_rate", lambda line: number(line["draw_rate"])
-    return found | {
-        "decisions": ("decisions", lambda line: str(line["decisions"] or DASH)),
-        "flips": ("flip_rate", lambda line: number(line["flip_rate"])),
-        "steps": ("steps_mean", lambda line: number(line["steps_mean"], 0)),
-        "checks": ("checks", lambda line: line["checks"] or DASH),
-    }
-
-
-def measured(line: Line, metric: Metric, whose: str = "") -> str:
-    """A share with its interval, anything else with its standard deviation; the paper gives no intervals."""
-    mean = line[f"{whose}{metric.mean}"]
-    if not metric.share:
-        return spread(mean, line[f"{whose}{metric.short}_std"])
-    return number(mean) if whose else within(mean, line[f"{metric.short}_low"], line[f"{metric.short}_high"])
+def headings(metrics: Sequence[Metric]) -> dict[str, str]:
+    """Heading of each column of `table1` to the column of `tables.table` that it shows."""
+    found = {name: name for name in ("scenario", "setting", *GROUP)}
+    found |= {"attacked": "attacked_agents", "method": "method", "policy": "policy", "rounds": "rounds"}
+    for m in metrics:
+        found |= {heading(m): m.mean, f"{heading(m)} (paper)": f"paper_{m.mean}"}
+    draws = {"draws": "draw_rate"} if WIN in metrics else {}
+    return found | draws | {"decisions": "decisions", "flips": "flip_rate", "steps": "steps_mean", "checks": "checks"}
 
 
 def table1(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines of `tables.table` as text; what is not known is an en dash."""
-    columns = shown(metrics_of(lines))
-    told = [[text(line) for _, text in columns.values()] for line in lines.to_dict("records")]
-    return pd.DataFrame(told, columns=list(columns), dtype="str")
+    """The lines of `tables.table` as text; what is not known is an en dash.
+
+    A share has its interval, any other metric its standard deviation; the paper gives no intervals.
+    """
+    metrics = metrics_of(lines)
+    text = {name: lines[column].map(FORMATS.get(name, str)) for name, column in headings(metrics).items()}
+    for m in metrics:
+        for name, whose in ((heading(m), ""), (f"{heading(m)} (paper)", "paper_")):
+            means = lines[f"{whose}{m.mean}"].map(number)
+            if not m.share:
+                spread = " ± " + lines[f"{whose}{m.short}_std"].map(number)
+                text[name] = means + spread.where(means != DASH, "")
+            else:
+                text[name] = means if whose else lines.apply(measured, axis=1, metric=m)
+    return pd.DataFrame(text, dtype="str").reset_index(drop=True)
 
 
 def constant(lines: pd.DataFrame) -> list[str]:
@@ -104,48 +91,42 @@ def terminal(lines: pd.DataFrame) -> str:
 
     What does not fit is left out: all of it stands in table.csv.
     """
-    lines = lines.assign(
-        **{name: lines[name].astype(object).fillna("") for name in ("setting", "checks")}
-    )  # from a CSV
-    blocks = [_block(part) for _, part in lines.groupby("scenario", sort=False)]
+    empty = {name: lines[name].astype(object).fillna("") for name in ("setting", "checks")}  # NaN, from a CSV
+    blocks = [_block(part) for _, part in lines.assign(**empty).groupby("scenario", sort=False)]
     return "\n\n".join([*blocks, "Brackets are 95 % intervals over rounds. All columns are in table.csv."])
 
 
-def _block(lines: pd.DataFrame) -> str:
-    every, metrics = shown(metrics_of(lines)), metrics_of(lines)
-    same, records = constant(lines), lines.head(MOST).to_dict("records")
+def _block(every: pd.DataFrame) -> str:
+    same, metrics, lines = constant(every), metrics_of(every), every.head(MOST)
+    text = table1(lines)
     about = [name for name in ("setting", *GROUP) if name not in same]
-    if len({(line["policy"], line["method"]) for line in records}) > len({line["method"] for line in records}):
-        who = ["policy"]
-    else:
-        who = ["method"]
-    names = [*about, "attacked", *who, *(["rounds"] if "rounds" not in same else [])]
-    columns = {name: [every[name][1](line) for line in records] for name in names}
-    numbers = {
-        heading(m): [
-            within(line[m.mean], line[f"{m.short}_low"], line[f"{m.short}_high"], m.digits) for line in records
-        ]
-        for m in metrics[:2]
-    }
-    numbers["flips"] = [every["flips"][1](line) for line in records]
-    numbers |= {heading(m): [number(line[m.mean], m.digits) for line in records] for m in metrics[2:]}
+    who = "policy" if len(lines[["policy", "method"]].drop_duplicates()) > lines["method"].nunique() else "method"
+    names = [*about, "attacked", who, *(["rounds"] if "rounds" not in same else [])]
+    columns = {name: text[name].tolist() for name in names}
+    records = lines.to_dict("records")
+    numbers = {heading(m): [measured(line, m) for line in records] for m in metrics[:2]}
+    numbers["flips"] = text["flips"].tolist()
+    numbers |= {heading(m): [number(mean, m.digits) for mean in lines[m.mean]] for m in metrics[2:]}
     first = heading(metrics[0])
-    numbers[first] = [text + "?" * bool(line["checks"]) for text, line in zip(numbers[first], records, strict=True)]
+    numbers[first] = [told + "?" * bool(line["checks"]) for told, line in zip(numbers[first], records, strict=True)]
     shorten(columns, WIDTH - 3 - _width({first: numbers[first]}))
     for name, texts in numbers.items():
         if _width(columns | {name: texts}) < WIDTH:
             columns[name] = texts
-    words = {"setting", "attack", "norm", "features", "victims", "method", "policy"}
-    told = [textwrap.fill(said_once(lines), WIDTH - 1), *aligned(columns, words)]
-    if len(lines) > MOST:
-        told.append(f"… and {len(lines) - MOST} more lines")
-    if doubted := sorted({name for line in records for name in line["checks"].split("; ") if name}):
+    told = [textwrap.fill(said_once(every), WIDTH - 1), *aligned(columns)]
+    if len(every) > MOST:
+        told.append(f"… and {len(every) - MOST} more lines")
+    if doubted := sorted(set("; ".join(lines["checks"]).split("; ")) - {""}):
         told.append(textwrap.fill(f"? is doubted, see Doubts in the report: {', '.join(doubted)}", WIDTH - 1))
     return "\n".join(told)
 
 
+def _wide(name: str, texts: list[str]) -> int:
+    return max(map(len, [name, *texts]))
+
+
 def _width(columns: dict[str, list[str]]) -> int:
-    return sum(max(map(len, [name, *texts])) + 2 for name, texts in columns.items()) - 2
+    return sum(_wide(*column) + 2 for column in columns.items()) - 2
 
 
 def shorten(columns: dict[str, list[str]], room: int) -> None:
@@ -161,10 +142,10 @@ def shorten(columns: dict[str, list[str]], room: int) -> None:
         ]
 
 
-def aligned(columns: dict[str, list[str]], words: set[str]) -> list[str]:
+def aligned(columns: dict[str, list[str]]) -> list[str]:
     """Columns of words to the left, of numbers to the right."""
     padded = []
     for name, texts in columns.items():
-        wide = max(map(len, [name, *texts]))
-        padded.append([text.ljust(wide) if name in words else text.rjust(wide) for text in (name, *texts)])
+        wide = _wide(name, texts)
+        padded.append([text.ljust(wide) if name in WORDS else text.rjust(wide) for text in (name, *texts)])
     return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]

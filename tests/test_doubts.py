@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marlrobust.reports import headline, html_report, tables
-from marlrobust.reports.doubts import CHECKS, overall
+from marlrobust.reports import html_report, sections, tables, verdict
+from marlrobust.reports.doubts import CHECKS
 from marlrobust.reports.tables import table
 from marlrobust.reports.text import table1
 from tests.synthetic import PGD, RECORD, attacked, frame, rounds, synthetic
@@ -22,7 +22,8 @@ GRADIENTS = {"probe_zero_gradients": 0.0, "probe_loss_rises": 1.0}
 
 
 def states(*rows: dict[str, Any]) -> dict[str, str]:
-    return overall(table(frame(*rows)).to_dict("records"))
+    doubts = sections.doubts(table(frame(*rows)))
+    return {doubt["name"]: state for state, found in doubts.items() for doubt in found}
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -138,7 +139,7 @@ def test_the_page_puts_a_doubt_beside_its_number() -> None:
     assert CHECKS["noise wins"].meaning.split(",")[0] in told
     assert "battle, MFAC (synthetic), PGD, ε = 0.075: 8 attacked" in told
     assert '<abbr title="noise wins">?</abbr>' in told
-    (card,) = headline.headlines(tables.of(rows))
+    (card,) = verdict.headlines(tables.of(rows))
     assert card["lines"][0]["checks"] == ""  # the number shown there is the noise's
 
 

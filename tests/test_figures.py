@@ -58,6 +58,12 @@ def test_reward_over_epsilon_starts_at_the_clean_rounds() -> None:
     assert np.asarray(panel.lines[0].get_xdata(), float) == pytest.approx([0, *epsilons], abs=0.01)
 
 
+def test_epsilons_are_compared_at_the_same_count_alone() -> None:
+    """One epsilon was played with 16 attacked, two with 8: there is no curve with most agents attacked."""
+    made = of(frame(*(row(**ATTACKED | cell) for cell in ({}, {"epsilon": 0.15}, {"attacked_agents": 16}))))
+    assert "epsilon" not in [picture.file for picture in figures.pictures(made)]
+
+
 def test_a_figure_has_twelve_panels_at_most_and_says_so() -> None:
     many = frame(*(row(**ATTACKED | {"attack": f"attack{i:02}"}) for i in range(30)))
     figure = figures.figure(of(many))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,7 +122,7 @@ def test_the_interval_of_a_ratio_of_paired_means_holds_it_in_95_of_100(n: int, c
     for _ in range(1500):
         clean, hurt = rng.multivariate_normal([200.0, 140.0], covariance, n).T
         ends = [mean_interval(x.mean(), x.std(ddof=1), n) for x in (hurt, clean)]
-        r = correlation_of_means(*({(0, i): float(v) for i, v in enumerate(x)} for x in (hurt, clean)))
+        r = correlation_of_means(pd.Series(hurt, dtype=float), pd.Series(clean, dtype=float))
         low, high = ratio_interval(hurt.mean(), ends[0], clean.mean(), ends[1], r)
         held += low <= 0.7 <= high
         paired += high - low
@@ -138,7 +139,7 @@ def test_the_interval_of_a_ratio_of_paired_shares_holds_it() -> None:
     for _ in range(800):
         clean = rng.random(50) < 0.9
         hurt = clean & (rng.random(50) < 2 / 3)
-        r = correlation_of_means(*({(0, i): float(v) for i, v in enumerate(x)} for x in (hurt, clean)))
+        r = correlation_of_means(pd.Series(hurt, dtype=float), pd.Series(clean, dtype=float))
         ends = [wilson_interval(int(x.sum()), 50) for x in (hurt, clean)]
         low, high = ratio_interval(hurt.mean(), ends[0], clean.mean(), ends[1], r)
         held += low <= 2 / 3 <= high
@@ -152,8 +153,7 @@ def test_a_ratio_has_no_end_where_its_whole_may_be_nothing() -> None:
 
 
 def test_rounds_that_only_one_side_has_are_no_pairs() -> None:
-    one = {(0, i): float(i) for i in range(10)}
-    other = {(0, i): float(i) for i in range(5, 15)}
+    one, other = (pd.Series(range(n, n + 10), range(n, n + 10), float) for n in (0, 5))
     assert correlation_of_means(one, one) == pytest.approx(1.0)
     assert correlation_of_means(one, other) == pytest.approx(0.5)
-    assert correlation_of_means(one, {(1, i): 1.0 for i in range(10)}) == 0.0
+    assert correlation_of_means(one, other.set_axis(range(20, 30))) == 0.0

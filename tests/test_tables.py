@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from marlrobust.reports import paper, tables
-from marlrobust.reports.labels import DASH, GROUP, attack_label, method_order
+from marlrobust.reports.labels import DASH, attack_label, method_order
 from marlrobust.reports.tables import columns, over_trainings, table
 from marlrobust.reports.text import table1
 from marlrobust.rows import KILLS, REWARD, WIN
@@ -167,6 +167,11 @@ def test_partners_are_found_by_what_was_run() -> None:
     assert lines["policy"].nunique() == 2
 
 
+def test_one_file_under_two_names_has_both() -> None:
+    rows = frame(*(row(policy=policy, policy_hash="1" * 64) for policy in ("one", "other")))
+    assert sorted(table(rows)["policy"]) == ["one", "other"]
+
+
 def test_another_norm_has_the_same_clean_rounds() -> None:
     rows = frame(*rounds([100.0, 100.0]), *attacked([50.0, 50.0]), *attacked([25.0, 25.0], norm="l_2"))
     lines = table(rows)
@@ -208,7 +213,7 @@ def test_victims_and_budgets_are_lines_of_their_own() -> None:
     lines = table(frame(row(), *(row(**ATTACKED | way) for way in ways)))
     assert len(lines) == 8
     assert (lines["rounds"] == 1).all()
-    assert [attack_label(*way) for way in tables.groups(lines, GROUP)] == [
+    assert [attack_label(*way) for way in tables.groups(lines)] == [
         "PGD, ε = 0.075",
         "PGD, ε = 0.075, at most 10 steps",
         "PGD, ε = 0.075, worst victims",

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from marlrobust.reports import headline, tables
-from marlrobust.reports.verdict import UNSURE, verdict
+from marlrobust.reports import tables
+from marlrobust.reports.verdict import UNSURE, bands, headlines
 from tests.synthetic import ATTACKED, frame, row
 
 
@@ -23,7 +23,7 @@ def rows(clean: tuple[float, float], hurt: tuple[float, float], n: int = 50, **c
 
 
 def fate(made: pd.DataFrame) -> dict[str, Any]:
-    (card,) = headline.headlines(tables.of(made))
+    (card,) = headlines(tables.of(made))
     told: dict[str, Any] = card["lines"][0]
     return told
 
@@ -86,4 +86,4 @@ def test_a_game_without_winners_is_weighed_by_reward() -> None:
     )
     found = tables.of(made)
     line = found.lines[found.lines["attacked_agents"] > 0].to_dict("records")[0]
-    assert verdict(line, found.metrics).word == "stands"
+    assert bands(line, found.metrics) == ("stands",)

@@ -152,7 +152,8 @@ class Rehearsal:
         self.worth, self.noise, self.played = worth, noise, 0
         self.rng = np.random.default_rng(0)
 
-    def __call__(self, victims: TriedVictims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, victims: Victims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(victims, TriedVictims)
         assert len(victims.sets) == len(numbers)
         self.played += len(numbers)
         swapped = numbers % 2 == 1
@@ -192,7 +193,7 @@ def test_a_search_without_rounds_for_every_trial_is_refused() -> None:
     assert issubclass(VICTIMS["worst"], Victims)
 
 
-def nobody_plays(victims: TriedVictims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nobody_plays(victims: Victims, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     raise AssertionError("there was nothing to search for")
 
 

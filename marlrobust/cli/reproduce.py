@@ -11,7 +11,6 @@ import click
 from marlrobust import config as configuration
 from marlrobust.cli.command import Command, command_line, config_option, given, options, out_option, runs_option, say
 from marlrobust.evaluation.settings import SweepSettings
-from marlrobust.reports.paper import GAMES
 
 
 @click.command("reproduce", cls=Command)
@@ -49,6 +48,7 @@ def command(
     """
     from marlrobust.evaluation.run import RESULTS, evaluate
     from marlrobust.policies.library import Library
+    from marlrobust.reports.paper import GAMES
     from marlrobust.training.experiment import fighters, tables, train_everything
 
     table, sweep = tables(configuration.load(config) if config else {}, config)

@@ -75,7 +75,7 @@ class Bracket:
 
 
 def run_certify(settings: CertifySettings, library: Library, out: Path | None, say: Say) -> tuple[pd.DataFrame, Path]:
-    """One row a decision and epsilon (`rows.Decision`), stored under `out` or a folder of its own under results/,
+    """One row per decision and epsilon (`rows.Decision`), stored under `out` or a folder of its own under results/,
     and that folder; what is stored there is not computed again. Raises UserError for what is not there."""
     brackets = _plan(settings, library)
     names = dict.fromkeys(name for b in brackets for name in (b.scenario, b.policy.name))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from marlrobust.attacks.victim_search import FixedVictims, TriedVictims
+from marlrobust.attacks.victim_search import FixedVictims
 from marlrobust.attacks.victims import Victims
 from marlrobust.evaluation.plan import Cell, parameters_json
 from marlrobust.evaluation.probes import Sample, measure, together
@@ -63,9 +63,7 @@ def play_numbers(
     played: list[Round] = []
     for first in range(0, len(numbers), BATCH):
         part = numbers[first : first + BATCH]
-        own = adversary
-        if adversary is not None and isinstance(adversary.victims, TriedVictims):
-            own = replace(adversary, victims=adversary.victims.part(first, first + len(part)))
+        own = adversary and replace(adversary, victims=adversary.victims.part(first, first + len(part)))
         played += play_rounds(
             cell.game.make(len(part)),
             *sides,
@@ -99,10 +97,10 @@ def _rehearse(
     sides: Sequence[Mapping[str, Policy]],
     adversary: Adversary,
     observers: Sequence[Observer],
-    victims: TriedVictims,
+    victims: Victims,
     numbers: Ints,
 ) -> tuple[Floats, Bools]:
-    """See `attacks.victim_search.Rehearse`."""
+    """See `attacks.victims.Rehearse`."""
     tried = replace(adversary, victims=victims)
     played = play_numbers(cell, sides, numbers.tolist(), rehearsal_seed(cell.seed), tried, observers)
     return np.array([r.reward for r in played]), np.array([r.swapped for r in played])

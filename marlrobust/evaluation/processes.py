@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -63,15 +64,16 @@ def play_all(cells: Sequence[Cell], workers: int, on_rows: OnRows, on_tick: OnTi
             on_rows(cell, *play(cell, [Ticks(cell.game.max_steps, partial(on_tick, cell))]))
         return
     waiting = list(reversed(cells))
-    crew = [_Worker() for _ in range(workers)]
+    crew: list[_Worker] = []
+    busy: dict[Any, _Worker] = {}
     try:
-        busy = {}
-        for worker in crew:
+        for _ in range(workers):
+            crew.append(worker := _Worker())
             busy[worker.pipe] = worker
             _hand_over(worker, waiting.pop(), on_tick)
         while busy:
             for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
+                worker = busy[pipe]
                 kind, content = worker.receive()
                 if kind == "ticks":
                     on_tick(worker.cell, content)
@@ -103,7 +105,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's and the engine's threads half
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        self.process.start()
+        with _undisturbed():
+            self.process.start()
         theirs.close()
 
     def receive(self) -> tuple[str, Any]:
@@ -122,10 +125,25 @@ class _Worker:
         self.process.join()
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that end a program wait until this is over; a process that is started in it never gets them.
+
+    A terminal sends Ctrl-C to every process: it is the parent that says when a worker ends.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(pipe: Connection) -> None:
     """In a worker: play what comes; end with the parent, however that ends."""
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.SIG_IGN)  # the parent says when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:

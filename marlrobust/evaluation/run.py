@@ -30,7 +30,7 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """rows: one a round; record: what was run; folder: where; played, kept: cells now, and from before."""
+    """rows: one per round; record: what was run; folder: where; played, kept: cells now, and from before."""
 
     rows: pd.DataFrame
     record: Record

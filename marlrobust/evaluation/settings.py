@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from marlrobust.config import Settings
 from marlrobust.errors import UserError
@@ -14,10 +15,46 @@ from marlrobust.games.scenario import Teams, roles_of, team_numbers
 
 
 class Named(Settings):
-    """Something from a registry: its name, and the parameters that differ from its defaults."""
+    """Something from a registry: its name, and the parameters that differ from its defaults.
+
+    May be given as text, `pgd:steps=20,start=uniform`; its parameters then stay text, which their own types read.
+    """
 
     name: str
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, tail = value.partition(":")
+        parts = [part.partition("=") for part in tail.split(",") if part]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError("it takes NAME or NAME:PARAMETER=VALUE,...")
+        return {"name": name, "parameters": {key.strip(): text.strip() for key, _, text in parts}}
+
+
+def several(value: Any) -> Any:
+    """`0,8,16` as its parts."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def number(value: Any) -> Any:
+    """Text as a number: 0.075, or 8/255. ValueError where a comma was probably meant as a point."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if len(text) > 1 and text[0] == "0" and text.isdigit():
+        raise ValueError(f"it begins with 0 and is no fraction: is a comma meant as a point? Write 0.{text}")
+    try:
+        return float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("it takes numbers, as in 0.075, 8/255 or 0.05,0.1") from None
+
+
+Radii = Annotated[tuple[Annotated[float, BeforeValidator(number)], ...], BeforeValidator(several)]
+Counts = Annotated[tuple[int, ...], BeforeValidator(several)]
 
 
 class Played(Settings):
@@ -82,11 +119,11 @@ class SweepSettings(Played):
         description="NAME or NAME:steps=20,restarts=2. May be repeated.  [default: pgd]",
     )
     norm: Literal["l_inf", "l_2"] = Field("l_inf", description="How a perturbation is measured.")
-    epsilons: tuple[float, ...] = Field(
+    epsilons: Radii = Field(
         (0.075,),
         description="Largest perturbation, in the units of a state's numbers: 0.075, 8/255, or several: 0.05,0.1.",
     )
-    agents: tuple[int, ...] = Field(
+    agents: Counts = Field(
         (0, 8, 16, 32, 48, 64), min_length=1, description="How many agents are attacked: one count, or several."
     )
     victims: tuple[Named, ...] = Field(
@@ -114,7 +151,7 @@ class CertifySettings(Played):
     """Decisions of policies that nobody attacks, of which is asked how many an attack could have turned."""
 
     attack: Named = Field(Named(name="auto"), description="The attack that tries to turn decisions.  [default: auto]")
-    epsilons: tuple[float, ...] = Field((0.001, 0.01, 0.03, 0.075), description="l_inf radii.")
+    epsilons: Radii = Field((0.001, 0.01, 0.03, 0.075), description="l_inf radii.")
     rounds: int = Field(20, ge=1, le=1_000_000, description="Rounds that are played.")
     decisions: int = Field(
         320, ge=1, le=1_000_000, description="Decisions that are looked at, drawn from all that the team makes."

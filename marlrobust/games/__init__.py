@@ -18,6 +18,7 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
         "combined_arms": "marlrobust.games.magent.combined_arms:CombinedArms",
         "gather": "marlrobust.games.magent.gather:Gather",
         "tiger_deer": "marlrobust.games.magent.tiger_deer:TigerDeer",
+        "sasg": "marlrobust.theory.scenario:Tabular",
     },
     base="marlrobust.games.scenario:Scenario",
 )

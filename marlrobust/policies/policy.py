@@ -58,7 +58,7 @@ def checked(logits: Tensor, n: int, n_actions: int, who: str) -> Tensor:
 def sample_actions(logits: Tensor, uniforms: Tensor) -> Tensor:
     """Actions (n,) int64 from logits (n, a) by the inverse distribution at uniforms (n,) in [0, 1).
 
-    One number an agent decides its action: equal logits and numbers give equal actions, whoever else is there.
+    One number per agent decides its action: equal logits and numbers give equal actions, whoever else is there.
     """
     cumulative = torch.softmax(logits, 1).cumsum_(1)
     thresholds = (uniforms * cumulative[:, -1])[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from marlrobust.errors import UserError
 from marlrobust.theory.game import Flags, Numbers, Sasg, Whole, anything
-from marlrobust.theory.perturbation import optimal
+from marlrobust.theory.perturbation import TOLERANCE, every, optimal
 from marlrobust.theory.values import adversaries
 
 DEVIATIONS = (0.0, 0.5, 1.0)
@@ -95,6 +95,27 @@ def pure_equilibria(game: Sasg) -> list[tuple[tuple[int, ...], ...]]:
     return [profiles[i] for i in np.flatnonzero(stable)]
 
 
+def held_equilibria(game: Sasg) -> list[tuple[tuple[int, ...], ...]]:
+    """The same where the adversaries do not answer a deviation: the pure joint policies for which one of the optimal
+    perturbations is such that no agent gains by another pure policy while that perturbation stays."""
+    own = list(product(range(game.n_actions), repeat=game.n_states))
+    eye, found = np.eye(game.n_actions), []
+    for profile in product(own, repeat=game.n_agents):
+        mdp = adversaries(game, eye[np.array(profile)])
+        vs = every(mdp)
+        values = mdp.values(vs)[:, 0]
+        worst = np.abs(values - values.min(0)).max(1) < TOLERANCE
+        vs, values = vs[worst], values[worst]
+        for agent, other in product(range(game.n_agents), own):
+            changed = [*profile[:agent], other, *profile[agent + 1 :]]
+            gain = adversaries(game, eye[np.array(changed)]).values(vs)[:, 0] - values
+            stays = (gain <= TOLERANCE).all(1)
+            vs, values = vs[stays], values[stays]
+        if len(vs):
+            found.append(profile)
+    return found
+
+
 def _pure(games: Sasg) -> tuple[list[tuple[tuple[int, ...], ...]], Flags]:
     """All P pure joint policies, and which are equilibria, (..., P) for a batch of games."""
     own = list(product(range(games.n_actions), repeat=games.n_states))
@@ -105,7 +126,7 @@ def _pure(games: Sasg) -> tuple[list[tuple[tuple[int, ...], ...]], Flags]:
     values = values.reshape(*lead, *([len(own)] * games.n_agents), games.n_states)
     stable = np.ones(values.shape[:-1], bool)
     for agent in range(games.n_agents):
-        stable &= (values >= values.max(len(lead) + agent, keepdims=True) - 1e-9).all(-1)
+        stable &= (values >= values.max(len(lead) + agent, keepdims=True) - TOLERANCE).all(-1)
     return profiles, stable.reshape(*lead, -1)
 
 

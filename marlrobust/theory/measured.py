@@ -36,7 +36,7 @@ TEAMS = (
 )
 
 
-def attacks(seed: int, games: int = 8, rounds: int = 400) -> Section:
+def attacks(seed: int, games: int = 8, rounds: int = 320) -> Section:
     """Each attack's share of the optimal damage on random tabular games; values are exact."""
     about = "Teams of two in random games of 4 states and 3 actions; the ball: l_inf 0.5 around one-hot states."
     section = Section("attacks", "Attacks against the optimal adversary: tabular games", about)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 
 from marlrobust.files import write_bytes
@@ -46,12 +47,17 @@ DRAWN: dict[str, tuple[tuple[Callable[[Section], Figure], str], ...]] = {
 
 
 def results(seed: int = 0, say: Callable[[Section], object] = lambda section: None) -> list[Section]:
-    """Every section, computed; `say` gets each when it is there."""
+    """Every section, computed on one thread; `say` gets each when it is there."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is computed is small: threads would wait for each other
     found = []
-    for part in PARTS:
-        section = part(seed)
-        say(section)
-        found.append(section)
+    try:
+        for part in PARTS:
+            section = part(seed)
+            say(section)
+            found.append(section)
+    finally:
+        torch.set_num_threads(threads)
     return found
 
 

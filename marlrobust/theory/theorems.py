@@ -12,7 +12,7 @@ from marlrobust.attacks.victims import FirstVictims
 from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.streams import stream
 from marlrobust.theory.bound import bound, printed_factor, sound_factor
-from marlrobust.theory.equilibrium import gains, pure_equilibria, refute, smallest, worst_values
+from marlrobust.theory.equilibrium import gains, held_equilibria, pure_equilibria, refute, smallest, worst_values
 from marlrobust.theory.examples import EXAMPLES, leak
 from marlrobust.theory.game import Numbers, Sasg, random_games
 from marlrobust.theory.perturbation import contraction, equilibria, exhaustive, optimal, value_iteration
@@ -121,14 +121,17 @@ def theorem_3() -> Section:
     section = Section("theorem_3", "Theorem 3: no equilibrium", about)
     for name, agents, gain in (("guess", 1, 0.2), ("door", 2, 0.02)):
         game = EXAMPLES[name].game
-        search, stable, proof = smallest(agents, 2), pure_equilibria(game), refute(game, gain)
+        search, proof = smallest(agents, 2), refute(game, gain)
+        stable, held = pure_equilibria(game), held_equilibria(game)
         section.values[name] = {
             "searched": search.searched, "without_equilibrium": search.without, "fewest_rewards": search.fewest,
-            "found": search.found, "pure_equilibria": len(stable), "proof": vars(proof) if proof else None,
+            "found": search.found, "pure_equilibria": len(stable), "held_equilibria": len(held),
+            "proof": vars(proof) if proof else None,
         }  # fmt: skip
         size = f"{agents} agent{'s' * (agents > 1)}, 2 states, 2 actions"
         section.add(f"games of {size}, at most 2 rewards", f"{search.without} of {search.searched} without")
         section.check(f"{name}: pure equilibria", str(len(stable)), "may be 0", not stable)
+        section.check(f"{name}: the same, v* held while agents deviate", str(len(held)), "may be 0", not held)
         text = "not proven" if proof is None else f"gain >= {gain:g} everywhere ({proof.cells} cells)"
         section.check(f"{name}: mixed policies", text, "none is one", proof is not None)
     grid = np.array(list(product(np.linspace(0, 1, 9), repeat=4))).reshape(-1, 2, 2)

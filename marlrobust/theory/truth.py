@@ -26,7 +26,8 @@ from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.streams import torch_stream
 from marlrobust.theory.game import Numbers, Sasg, Whole
 from marlrobust.theory.perturbation import equilibria, optimal
-from marlrobust.theory.scenario import Tabular, TabularGame, decisions_of
+from marlrobust.theory.rounds import TabularGame, decisions_of
+from marlrobust.theory.scenario import Tabular
 from marlrobust.theory.values import Adversaries, clean_values, facing
 from marlrobust.training.adversary import AgainstTeam
 from marlrobust.training.settings import AdversarySettings

@@ -26,8 +26,9 @@ from marlrobust.theory.game import random_games
 from marlrobust.theory.known import known
 from marlrobust.theory.perturbation import optimal
 from marlrobust.theory.policies import Shown, TablePolicy, shown
+from marlrobust.theory.rounds import TabularGame
 from marlrobust.theory.run import page, table, write
-from marlrobust.theory.scenario import Tabular, TabularGame
+from marlrobust.theory.scenario import Tabular
 from marlrobust.theory.teams import cost
 from marlrobust.theory.theorems import one_of, theorem_2, theorem_3, theorem_4
 from marlrobust.theory.truth import Victim, corners, learned, shares, targets, trained
