@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import marlrobust
+from marlrobust.config import resolve
 from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS
 from marlrobust.games.game import Bools, Decisions, Group, Ints, Outcome
@@ -61,6 +62,16 @@ class Counting:
 
     def results(self, team: int) -> dict[str, Any]:
         return {"success": self.ended}
+
+
+class Uneven(Counting):
+    """Rounds end by chance."""
+
+    def step(self, actions: Sequence[Ints]) -> Sequence[Outcome]:
+        found = super().step(actions)
+        self.ended |= self.active & (self.numbers > 0.7)
+        self.active &= ~self.ended
+        return found
 
 
 def shows(change: Callable[[Decisions], Decisions]) -> type[Counting]:
@@ -186,14 +197,20 @@ def test_each_fault_is_told(fault: str) -> None:
 def test_a_game_without_a_fault_passes() -> None:
     marlrobust.check_game(Counting())
     marlrobust.check_game(Counting(1))
+    marlrobust.check_game(Uneven())
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "battle": {"map_size": 16},
+    "pursuit": {"map_size": 20, "predators": 4, "prey": 6},
+    "battlefield": {"map_size": 46},
+    "combined_arms": {"map_size": 16},
+    "gather": {"map_size": 70},
+    "tiger_deer": {"map_size": 16},
+    "sasg": {},
+}
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_our_own_games_pass(name: str) -> None:
-    smallest = {
-        "gather": {"map_size": 70},
-        "battlefield": {"map_size": 46},
-        "pursuit": {"map_size": 20, "predators": 4, "prey": 6},
-    }
-    made = SCENARIOS[name].model_validate({"map_size": 16, **smallest.get(name, {})})
-    marlrobust.check_game(made, steps=12)
+    marlrobust.check_game(resolve(SCENARIOS[name], SMALL[name]), steps=12)

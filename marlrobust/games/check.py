@@ -181,7 +181,7 @@ class _Play:
         if np.shape(where) != (len(d), 2):
             yield f"positions({g}) must be (n, 2) for the agents just observed"
         states = d.dense.numpy()
-        for r in range(game.rounds):
+        for r in np.unique(d.round).tolist():
             self.told.append((r, g, states[d.round == r].tobytes()))
 
     def _actions(self, g: int, d: Decisions, draws: Sequence[np.ndarray]) -> Ints:
@@ -210,7 +210,7 @@ class _Play:
             yield f"rewards of group {g} are not all finite numbers"
         if n and not np.allclose(outcome.mean_actions.sum(1), 1, atol=1e-4):
             yield f"mean_actions of group {g} must be shares of actions, which sum to 1"
-        for r in range(self.game.rounds):
+        for r in np.unique(rounds).tolist():
             self.told.append((r, g, outcome.rewards[rounds == r].tobytes()))
         died = set(zip(rounds[outcome.dead].tolist(), agents[outcome.dead].tolist(), strict=True))
         self.living[g] -= died
