@@ -14,6 +14,7 @@ import torch
 
 from marlrobust.config import resolve
 from marlrobust.games.magent.battle import Battle
+from marlrobust.training.mean_field import MeanFieldLearner
 from marlrobust.training.self_play import SelfPlay
 from marlrobust.training.settings import TrainSettings
 from marlrobust.training.trainer import Trainer
@@ -45,4 +46,6 @@ def train() -> tuple[float, float]:
     (student,) = trainer.students.values()
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    return len(student.replay) / settings.replay_size, peak
+    learner = student.learner
+    assert isinstance(learner, MeanFieldLearner)
+    return len(learner.replay) / settings.replay_size, peak

@@ -26,7 +26,8 @@ from marlrobust.config import resolve
 from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.streams import stream, torch_stream
-from marlrobust.training import mean_field
+from marlrobust.training import actor_critic
+from marlrobust.training.mean_field import MeanFieldLearner
 from marlrobust.training.replay import Batch
 from marlrobust.training.self_play import SelfPlay
 from marlrobust.training.settings import TrainSettings
@@ -44,18 +45,20 @@ def measure(repeats: int = 6) -> pd.DataFrame:
         student.learner.policy.load_state_dict(policy.state_dict())
         student.past.load_state_dict(policy.state_dict())
         began = time.thread_time()
-        with mock.patch.object(trainer, "_learn", return_value=[]):
+        learner = student.learner
+        assert isinstance(learner, MeanFieldLearner)
+        with mock.patch.object(learner, "after_step", return_value=[]):
             trainer.play(cast.matchup(0))
         play = time.thread_time() - began
-        updates = int(student.owed // settings.batch_size)
+        updates = int(learner.replay.owed // settings.batch_size)
         phase = replace(cast.phase(0), mu=settings.mu_max)
 
         def update(dense: bool, n: int) -> None:
-            batch = student.replay.sample(settings.batch_size, stream(0, "replay", n))
+            batch = learner.replay.sample(settings.batch_size, stream(0, "replay", n))
             batch = _dense(batch) if dense else batch
             attack = partial(PGD, precision="float32") if dense else PGD
-            with mock.patch.object(mean_field, "PGD", attack):
-                student.learner.update(batch, phase, torch_stream(0, "attack", n))
+            with mock.patch.object(actor_critic, "PGD", attack):
+                learner.update(batch, phase, torch_stream(0, "attack", n))
 
         seconds = {True: np.inf, False: np.inf}
         for n in range(repeats):

@@ -8,6 +8,7 @@ import torch
 
 from marlrobust.errors import UserError
 from marlrobust.sparse import compress
+from marlrobust.training.learner import Transitions
 from marlrobust.training.replay import Replay
 
 D, A = 20, 3
@@ -33,7 +34,17 @@ def fill(replay: Replay, steps: int, agents: int = 4) -> None:
             following = np.where(dead, at, after)
             new_mean = np.full((agents, A), t + 0.5, np.float32)
             rewards = np.full(agents, t - 1, np.float32)
-            replay.add_outcomes(at, np.arange(agents) % A, rewards, new_mean, dead, following)
+            replay.add_outcomes(
+                Transitions(
+                    at=at,
+                    actions=np.arange(agents) % A,
+                    own=np.ones(agents, bool),
+                    rewards=rewards,
+                    mean_actions=new_mean,
+                    terminal=dead,
+                    following=following,
+                )
+            )
         at = after
 
 
@@ -81,6 +92,15 @@ def test_a_restored_replay_draws_the_same() -> None:
     first, second = (r.sample(100, np.random.default_rng(1)) for r in (replay, copy))
     assert torch.equal(first.states.dense(), second.states.dense())
     assert torch.equal(first.rewards, second.rewards)
+
+
+def test_a_cleared_replay_begins_again() -> None:
+    replay = Replay(50, D, A)
+    fill(replay, 40)
+    replay.clear()
+    assert len(replay) == 0
+    fill(replay, 5)
+    check(replay, 0, 4)
 
 
 def test_a_step_larger_than_the_replay_is_refused() -> None:

@@ -15,7 +15,8 @@ from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.card import load_card
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.sparse import compress
-from marlrobust.training.mean_field import MeanFieldLearner, Phase
+from marlrobust.training.learner import Phase
+from marlrobust.training.mean_field import MeanFieldLearner
 from marlrobust.training.replay import Batch
 from marlrobust.training.trainer import Trainer
 from tests.conftest import settings, train, trainer
@@ -114,10 +115,10 @@ def one_batch(n: int = 64) -> Batch:
     return Batch(compress(states), compress(states), mean, mean, actions, rewards, torch.ones(n))
 
 
-def learner(**changes: float) -> MeanFieldLearner:
+def learner() -> MeanFieldLearner:
     torch.manual_seed(0)
     policy = MeanFieldPolicy(30, 4, hidden=16, embedding=4)
-    return MeanFieldLearner(policy, gamma=0.9, tau=0.5, gradient_norm=5.0, attack_steps=3)
+    return MeanFieldLearner(policy, settings(gamma=0.9, tau=0.5, gradient_norm=5.0, attack_steps=3))
 
 
 def test_the_critic_learns_the_rewards_of_terminal_transitions() -> None:

@@ -12,10 +12,12 @@ from marlrobust.registry import Registry
 
 
 @click.command("list", cls=Command)
-@click.argument("what", type=click.Choice(["methods", "attacks", "victims", "scenarios", "policies", "results"]))
+@click.argument(
+    "what", type=click.Choice(["methods", "learners", "attacks", "victims", "scenarios", "policies", "results"])
+)
 @runs_option
 def command(what: str, runs: Path) -> None:
-    """Show the methods, attacks, strategies for victims, scenarios, policies or results that there are.
+    """Show the methods, learners, attacks, strategies for victims, scenarios, policies or results that there are.
 
     \b
     marlrobust list attacks
@@ -41,9 +43,11 @@ def _listing(what: str, runs: Path) -> list[tuple[str, str]]:
     from marlrobust.attacks import ATTACKS, VICTIMS
     from marlrobust.defenses.methods import METHODS
     from marlrobust.games import SCENARIOS
+    from marlrobust.training import LEARNERS
 
     registries: dict[str, Registry[Any]] = {
         "methods": METHODS,
+        "learners": LEARNERS,
         "attacks": ATTACKS,
         "victims": VICTIMS,
         "scenarios": SCENARIOS,

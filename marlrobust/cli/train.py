@@ -17,7 +17,7 @@ from marlrobust.training.settings import AdversarySettings, TrainSettings, train
 
 
 @click.command("train", cls=Command)
-@options(TrainSettings, method="--method", scenario="--game --scenario", seed="--seed")
+@options(TrainSettings, learner="--learner", method="--method", scenario="--game --scenario", seed="--seed")
 @options(AdversarySettings, against="--against", opponent="--opponent")
 @options(TrainSettings, normal_rounds="--normal-rounds", loop_rounds="--loop-rounds")
 @game_option
@@ -31,11 +31,13 @@ from marlrobust.training.settings import AdversarySettings, TrainSettings, train
 def command(
     config: Path | None, runs: Path, out: Path | None, short: bool, resume: bool, overwrite: bool, **flags: Any
 ) -> None:
-    """Train a method by self-play (Algorithm 1 of the paper), or an adversary against a team that is trained.
+    """Train a method by self-play, as the paper does (Algorithm 1) or by another learner; or an adversary against a
+    team that is trained.
 
     \b
     marlrobust train --method romfac
     marlrobust train --method mfac --scenario pursuit --seed 1
+    marlrobust train --learner ippo --game pettingzoo:mpe2.simple_spread_v3
     marlrobust train --method romfac --resume          # after an interruption
     marlrobust train --against zoo:battle/mfac         # an adversary, for the attack 'learned'
 

@@ -20,7 +20,8 @@ from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy, sample_actions
 from marlrobust.streams import stream, torch_stream
 from marlrobust.training.cast import Acted, Matchup, Student, falling, whole_batches
-from marlrobust.training.mean_field import Phase
+from marlrobust.training.learner import Phase
+from marlrobust.training.mean_field import MeanFieldLearner
 from marlrobust.training.settings import AdversarySettings
 
 SHARPNESS = 4.0
@@ -49,7 +50,7 @@ class AgainstTeam:
         self.opponents = {g.role: Frozen(opponents[g.role]) for g in self.game.groups if g.team != 0}
         if [g.role for g in self.game.groups if g.team == 0] != [victim.card.role]:
             raise UserError("an adversary learns against one group of agents, and this team has several: attack it so")
-        self.students = {ADVERSARY: Student.of(_turned(self.victim), s)}
+        self.students = {ADVERSARY: Student.of(MeanFieldLearner(_turned(self.victim), s))}
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
         self.attack = Aimed(threat=Threat(norm="l_inf", epsilon=s.epsilon), steps=s.attack_steps)
 
@@ -72,8 +73,7 @@ class AgainstTeam:
                 for g in groups
             ),
             swapped=can_swap(groups) & (np.arange(self.game.rounds) % 2 == 1),
-            phase=Phase(0.0, 0.0, falling(s.first_entropy, s.entropy, m, s.rounds), s.learning_rate),
-            replay_ratio=s.replay_ratio,
+            phase=Phase(0.0, 0.0, falling(s.first_entropy, s.entropy, m, s.rounds), s.learning_rate, s.replay_ratio),
         )
 
 
@@ -104,7 +104,7 @@ class Driven:
         actions = sample_actions(logits, uniforms[0]).cpu().numpy()
         taught = actions.copy()
         taught[attacked] = targets.cpu().numpy()
-        return Acted(actions, taught)
+        return Acted(actions, taught, attacked)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Frozen:
     def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
         """See `Player.act`."""
         actions = sample_actions(self.policy.logits(decisions), _uniforms(decisions, noise)[0]).cpu().numpy()
-        return Acted(actions, actions)
+        return Acted(actions, actions, np.zeros(len(actions), bool))
 
 
 def _uniforms(decisions: Decisions, noise: np.random.Generator) -> torch.Tensor:

@@ -11,52 +11,40 @@ from torch import Tensor
 
 from marlrobust.games.game import Bools, Decisions, Game, Ints
 from marlrobust.policies.mean_field import MeanFieldPolicy
-from marlrobust.training.mean_field import MeanFieldLearner, Phase
-from marlrobust.training.replay import Replay
+from marlrobust.training.learner import Learner, Phase
 from marlrobust.training.settings import LearningSettings
 from marlrobust.training.state import below
 
 
 @dataclass
 class Student:
-    """One policy that learns: its learner, its replay, the transitions that it owes to learning, and `past`, its
-    policy as it was at M_norm."""
+    """One policy that learns: its learner, and `past`, its policy as it was at M_norm."""
 
-    learner: MeanFieldLearner
-    replay: Replay
+    learner: Learner
     past: MeanFieldPolicy
-    owed: float = 0.0
 
     @classmethod
-    def of(cls, policy: MeanFieldPolicy, settings: LearningSettings) -> Student:
-        """One that begins with `policy`, and has seen nothing."""
-        s = settings
-        policy = policy.to(s.device)
-        learner = MeanFieldLearner(
-            policy, gamma=s.gamma, tau=s.tau, gradient_norm=s.gradient_norm, attack_steps=s.attack_steps
-        )
-        return cls(
-            learner,
-            Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions),
-            copy.deepcopy(policy),
-        )
+    def of(cls, learner: Learner) -> Student:
+        """One that has seen nothing."""
+        return cls(learner, copy.deepcopy(learner.policy))
 
     def state(self) -> dict[str, Tensor]:
-        """All of it but `owed`, to be stored; `restore` takes it back."""
-        parts = {"learner": self.learner.state(), "replay": self.replay.state(), "past": self.past.state_dict()}
+        """All of it, to be stored; `restore` takes it back."""
+        parts = {"learner": self.learner.state(), "past": self.past.state_dict()}
         return {f"{part}/{k}": v for part, of in parts.items() for k, v in of.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.learner.restore(below("learner/", state))
-        self.replay.restore(below("replay/", state))
         self.past.load_state_dict(below("past/", state))
 
 
 class Acted(NamedTuple):
-    """actions: (n,) what the agents did; taught: (n,) what the student learns that they did."""
+    """actions: (n,) what the agents did; taught: (n,) what the student learns that they did; own: (n,) whether its own
+    policy chose that."""
 
     actions: Ints
     taught: Ints
+    own: Bools
 
 
 class Player(Protocol):
@@ -78,13 +66,11 @@ class Player(Protocol):
 
 class Matchup(NamedTuple):
     """One batch of rounds. players: of each group of the game; swapped: (R,) rounds in which the teams change sides;
-    phase: of the updates; replay_ratio: transitions learned from per transition played; reaches_norm: whether M_norm
-    is reached with it."""
+    phase: of the updates; reaches_norm: whether M_norm is reached with it."""
 
     players: tuple[Player, ...]
     swapped: Bools
     phase: Phase
-    replay_ratio: float
     reaches_norm: bool = False
 
 

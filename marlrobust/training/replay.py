@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from marlrobust.errors import UserError
-from marlrobust.games.game import Bools, Floats, Ints
-from marlrobust.sparse import SparseStates
+from marlrobust.games.game import Decisions, Floats, Ints
+from marlrobust.sparse import SparseStates, compress
+from marlrobust.training.learner import Transitions
 
 
 class Batch(NamedTuple):
@@ -54,7 +55,8 @@ class Replay:
     """Ring of `capacity` states of one role, each of which becomes a transition when its step's outcome is known."""
 
     ARRAYS = (
-        "slots", "slot_values", "counts", "next", "mean_actions", "new_mean_actions", "actions", "rewards", "terminal"
+        "slots", "slot_values", "counts", "next", "mean_actions", "new_mean_actions", "actions", "own", "rewards",
+        "terminal",
     )  # fmt: skip
 
     def __init__(self, capacity: int, state_size: int, n_actions: int, *, width: int = 160) -> None:
@@ -71,14 +73,22 @@ class Replay:
         self.mean_actions = np.zeros((capacity, n_actions), np.float32)
         self.new_mean_actions = np.zeros((capacity, n_actions), np.float32)
         self.actions = np.zeros(capacity, np.int64)
+        self.own = np.zeros(capacity, np.bool_)
         self.rewards = np.zeros(capacity, np.float32)
         self.terminal = np.zeros(capacity, np.float32)
         self.head = 0  # where the next state goes
         self.size = 0  # transitions that can be drawn, the newest of them just before `pending`
         self.pending = 0  # newest states whose outcome is not known yet
+        self.owed = 0.0  # transitions that are still to be learned from
 
     def __len__(self) -> int:
         return self.size
+
+    def see(self, decisions: Decisions) -> Ints:
+        """Store what n agents see; see `add_states`."""
+        states = decisions.states
+        compressed = states if isinstance(states, SparseStates) else compress(states.numpy())
+        return self.add_states(compressed, decisions.mean_actions.numpy())
 
     def add_states(self, states: SparseStates, mean_actions: Floats) -> Ints:
         """Store n states and what their actor saw; returns their positions (n,). UserError where there are too many."""
@@ -101,28 +111,26 @@ class Replay:
         self.size = min(self.size, self.capacity - self.pending)
         return at
 
-    def add_outcomes(
-        self,
-        at: Ints,
-        actions: Ints,
-        rewards: Floats,
-        new_mean_actions: Floats,
-        terminal: Bools,
-        following: Ints,
-    ) -> None:
-        """Complete the transitions at positions `at` (n,); following: (n,) the next state's position.
+    def add_outcomes(self, transitions: Transitions) -> None:
+        """Complete the transitions of states that were stored."""
+        t = transitions
+        self.actions[t.at], self.rewards[t.at], self.new_mean_actions[t.at] = t.actions, t.rewards, t.mean_actions
+        self.terminal[t.at], self.next[t.at], self.own[t.at] = t.terminal, t.following, t.own
+        self.pending -= len(t.at)
+        self.size = min(self.size + len(t.at), self.capacity - self.pending)
 
-        Where a round was cut at its step limit no next state is shown: give the state's own position.
-        """
-        self.actions[at], self.rewards[at], self.new_mean_actions[at] = actions, rewards, new_mean_actions
-        self.terminal[at], self.next[at] = terminal, following
-        self.pending -= len(at)
-        self.size = min(self.size + len(at), self.capacity - self.pending)
+    def clear(self) -> None:
+        """Forget all of it; the next state is stored at 0."""
+        self.head = self.size = self.pending = 0
+        self.owed = 0.0
 
     def sample(self, n: int, rng: np.random.Generator) -> Batch:
         """n transitions drawn evenly, with replacement."""
         newest = self.head - self.pending
-        at = (newest - 1 - rng.integers(0, self.size, n)) % self.capacity
+        return self.batch((newest - 1 - rng.integers(0, self.size, n)) % self.capacity)
+
+    def batch(self, at: Ints) -> Batch:
+        """The transitions at positions `at` (n,)."""
         columns = (self.mean_actions, self.new_mean_actions, self.actions, self.rewards, self.terminal)
         tensors = (torch.from_numpy(column[at]) for column in columns)
         return Batch(self._states(at), self._states(self.next[at]), *tensors)
@@ -137,10 +145,11 @@ class Replay:
 
     def state(self) -> dict[str, Tensor]:
         """All of it, to be stored; `restore` takes it back."""
-        numbers = torch.tensor([self.head, self.size, self.pending])
+        numbers = torch.tensor([self.head, self.size, self.pending, self.owed], dtype=torch.float64)
         return {"numbers": numbers, **{k: torch.from_numpy(getattr(self, k)) for k in self.ARRAYS}}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self.head, self.size, self.pending = state["numbers"].tolist()
+        *counts, self.owed = state["numbers"].tolist()
+        self.head, self.size, self.pending = map(int, counts)
         for k in self.ARRAYS:
             setattr(self, k, state[k].numpy().copy())

@@ -91,7 +91,8 @@ def _is_of(stored: dict[str, Any], settings: TrainSettings | AdversarySettings) 
 def _cast(settings: TrainSettings | AdversarySettings, library: Library) -> tuple[str, Cast]:
     """What the training is called, and who takes part in it."""
     if isinstance(settings, TrainSettings):
-        return settings.method, SelfPlay(settings)
+        cast = SelfPlay(settings)
+        return cast.method, cast
     teams = settings.game.teams
     role, *more = roles_of(teams, (0,))
     if more:

@@ -11,11 +11,12 @@ import torch
 
 from marlrobust.defenses.methods import METHODS
 from marlrobust.games.game import Decisions, Game, Group, can_swap
-from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.parameters import build
 from marlrobust.policies.policy import sample_actions
 from marlrobust.streams import stream
+from marlrobust.training import LEARNERS
 from marlrobust.training.cast import Acted, Matchup, Student, falling, whole_batches
-from marlrobust.training.mean_field import Phase
+from marlrobust.training.learner import Phase
 from marlrobust.training.settings import TrainSettings
 
 
@@ -26,7 +27,9 @@ class SelfPlay:
 
     def __init__(self, settings: TrainSettings) -> None:
         s = self.settings = settings
-        self.method, self._method = s.method, METHODS[s.method]
+        self._method = METHODS[s.method]
+        self._algorithm = build("learner", s.learner.name, LEARNERS[s.learner.name], s.learner.parameters)
+        self.method = f"{self._algorithm.prefix}{s.method}"
         self.game: Game = s.game.make(s.parallel_rounds)
         self.students = self._new_students()
         rounds = s.normal_rounds + s.loops * s.loop_rounds if self._method.loops else s.opponent_rounds
@@ -43,14 +46,7 @@ class SelfPlay:
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
-                policy = MeanFieldPolicy(
-                    group.state_size,
-                    group.n_actions,
-                    hidden=s.hidden,
-                    embedding=s.embedding,
-                    mean_field=self._method.mean_field,
-                )
-            students[group.role] = Student.of(policy, s)
+                students[group.role] = Student.of(self._algorithm.learner(group, self._method, s))
         return students
 
     def matchup(self, iteration: int) -> Matchup:
@@ -65,7 +61,6 @@ class SelfPlay:
             players=tuple(self._player(group, past) for group in self.game.groups),
             swapped=can_swap(self.game.groups) & (r % 2 == 1) & (r < past),
             phase=self.phase(m),
-            replay_ratio=s.replay_ratio if normal else s.robust_replay_ratio,
             reaches_norm=m < s.normal_rounds <= m + size,
         )
 
@@ -88,6 +83,7 @@ class SelfPlay:
             epsilon=s.epsilon * self._method.epsilon(m, **shape),
             entropy=falling(s.first_entropy, s.entropy, m, s.normal_rounds) if normal else s.robust_entropy,
             learning_rate=s.learning_rate if normal else s.robust_learning_rate,
+            replay_ratio=s.replay_ratio if normal else s.robust_replay_ratio,
         )
 
 
@@ -107,4 +103,4 @@ class Learning:
         if n := int(np.searchsorted(decisions.round, self.past_rounds)):
             logits[:n] = self.student.past.logits(decisions)[:n]
         actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
-        return Acted(actions, actions)
+        return Acted(actions, actions, np.arange(len(actions)) >= n)

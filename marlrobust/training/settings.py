@@ -8,7 +8,9 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from marlrobust.config import Settings, resolve
 from marlrobust.errors import UserError
+from marlrobust.evaluation.settings import Named
 from marlrobust.games import Scenario, kind_of, make_scenario
+from marlrobust.training import LEARNERS
 
 BATTLE = "battle"
 MOST_ROUNDS = 100_000
@@ -63,6 +65,11 @@ class TrainSettings(LearningSettings):
 
     noun: ClassVar[str] = "a training by self-play"
 
+    learner: Named = Field(
+        Named(name="mean-field"),
+        description="What learns, as NAME or NAME:PARAMETER=VALUE  [default: mean-field]: "
+        "see 'marlrobust list learners'.",
+    )
     method: str = Field("romfac", description="How it is trained: see 'marlrobust list methods'.")
     hidden: int = Field(256, ge=1, le=16_384, description="Width of the networks' hidden layers.")
     embedding: int = Field(64, ge=1, le=16_384, description="Width of the layer that reads the mean action.")
@@ -96,6 +103,12 @@ class TrainSettings(LearningSettings):
     replay_ratio: float = Field(0.5, gt=0, description="Transitions learned from per transition played.")
     # robustness comes with updates
     robust_replay_ratio: float = Field(4.0, gt=0, description="The same after M_norm, for all methods.")
+
+    @field_validator("learner")
+    @classmethod
+    def _known(cls, value: Named) -> Named:
+        LEARNERS.check(value.name)
+        return value
 
     def normal_phase(self) -> dict[str, Any]:
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""

@@ -18,15 +18,14 @@ from marlrobust.devices import checked_device
 from marlrobust.games.game import Decisions, Ints, Outcome
 from marlrobust.policies.card import Card, load_card
 from marlrobust.policies.checkpoint import save_policy
-from marlrobust.sparse import SparseStates, compress
 from marlrobust.streams import stream, torch_stream
-from marlrobust.training.cast import Acted, Cast, Matchup, Player, Student
+from marlrobust.training.cast import Acted, Cast, Matchup, Player
+from marlrobust.training.learner import METRICS, Chance, Phase, Transitions
 from marlrobust.training.log import Say, TrainingLog, to_stderr
-from marlrobust.training.mean_field import MeanFieldLearner, Phase
 from marlrobust.training.state import STATE, below, damaged, load_state, save_state, storing
 
 PLAY = ("reward", "opponent_reward", "kills", "losses", "steps", "mu", "epsilon", "updates")
-COLUMNS = ("iteration", "rounds", *PLAY, *MeanFieldLearner.METRICS, "seconds")
+COLUMNS = ("iteration", "rounds", *PLAY, *METRICS, "seconds")
 """Of the log."""
 
 
@@ -94,8 +93,10 @@ class Trainer:
         """Play a batch of rounds to their end, learning on the way; returns what its row of the log says."""
         s, game, players = self.settings, self.game, matchup.players
         noise = stream(s.seed, "policy", self.iteration)
-        draws = stream(s.seed, "replay", self.iteration)
-        attack = torch_stream(s.seed, "attack", self.iteration, device=s.device)
+        chance = Chance(
+            draws=stream(s.seed, "replay", self.iteration),
+            attack=torch_stream(s.seed, "attack", self.iteration, device=s.device),
+        )
         seeds = stream(s.seed, "game", self.iteration).integers(0, 2**31 - 1, game.rounds)
         game.reset(seeds, matchup.swapped)
         rewards = np.zeros(len(players))
@@ -109,11 +110,13 @@ class Trainer:
             for g, player in enumerate(players):
                 rewards[g] += outcomes[g].rewards.sum(dtype=np.float64)
                 if student := player.teaches:
-                    self._remember(g, player, seen[g], acted[g], outcomes[g], after[g])
-                    student.owed += len(seen[g].at) * matchup.replay_ratio
+                    brought = self._transitions(g, player, seen[g], acted[g], outcomes[g], after[g])
+                    student.learner.remember(brought, matchup.phase)
             for student in self.students.values():
-                metrics += self._learn(student, matchup.phase, draws, attack)
+                metrics += student.learner.after_step(matchup.phase, chance)
             seen = after
+        for student in self.students.values():
+            metrics += student.learner.after_batch(matchup.phase, chance)
         self.iteration += 1
         if matchup.reaches_norm:
             for student in self.students.values():
@@ -124,32 +127,24 @@ class Trainer:
         decisions = self.game.observe(group)
         if player.teaches is None:
             return Seen(decisions, np.empty(0, np.int64))
-        states = decisions.states
-        compressed = states if isinstance(states, SparseStates) else compress(states.numpy())
-        return Seen(decisions, player.teaches.replay.add_states(compressed, decisions.mean_actions.numpy()))
+        return Seen(decisions, player.teaches.learner.see(decisions))
 
-    def _remember(self, group: int, player: Player, seen: Seen, acted: Acted, outcome: Outcome, after: Seen) -> None:
-        """Complete the group's transitions of this step: where each agent's next state is, or why it has none."""
-        assert player.teaches is not None
+    def _transitions(
+        self, group: int, player: Player, seen: Seen, acted: Acted, outcome: Outcome, after: Seen
+    ) -> Transitions:
+        """The group's transitions of this step: where each agent's next state is, or why it has none."""
         where = np.full((self.game.rounds, self.game.groups[group].size), -1)
         where[after.decisions.round, after.decisions.agent] = after.at
         following = where[seen.decisions.round, seen.decisions.agent]
-        following = np.where(following < 0, seen.at, following)
-        terminal = outcome.dead | self.game.ended[seen.decisions.round]
-        rewards = player.sign * outcome.rewards
-        player.teaches.replay.add_outcomes(seen.at, acted.taught, rewards, outcome.mean_actions, terminal, following)
-
-    def _learn(
-        self, student: Student, phase: Phase, draws: np.random.Generator, attack: torch.Generator
-    ) -> list[dict[str, float]]:
-        """The updates that the student owes; returns the metrics of each."""
-        n = self.settings.batch_size
-        metrics = []
-        while student.owed >= n and len(student.replay) >= n:
-            student.owed -= n
-            batch = student.replay.sample(n, draws).to(self.device)
-            metrics.append(student.learner.update(batch, phase, attack))
-        return metrics
+        return Transitions(
+            at=seen.at,
+            actions=acted.taught,
+            own=acted.own,
+            rewards=player.sign * outcome.rewards,
+            mean_actions=outcome.mean_actions,
+            terminal=outcome.dead | self.game.ended[seen.decisions.round],
+            following=np.where(following < 0, seen.at, following),
+        )
 
     def _row(self, rewards: np.ndarray, phase: Phase, metrics: list[dict[str, float]]) -> dict[str, float]:
         """Round means of the play and update means of the learning, of one iteration."""
@@ -168,7 +163,7 @@ class Trainer:
             len(metrics),
         )
         row = dict(zip(PLAY, play, strict=True))
-        for name in MeanFieldLearner.METRICS:
+        for name in METRICS:
             values = [m[name] for m in metrics]
             row[name] = float(np.mean(values)) if values else float("nan")
         return {k: round(float(v), 6) for k, v in row.items()}
@@ -186,7 +181,6 @@ class Trainer:
                 try:
                     for name, student in self.students.items():
                         student.restore(below(f"{name}/", tensors))
-                        student.owed = numbers["owed"][name]
                     self.iteration, self.seconds = numbers["iteration"], numbers["seconds"]
                 except (LookupError, TypeError, ValueError, RuntimeError) as error:
                     raise damaged(place / STATE, error) from None
@@ -210,8 +204,7 @@ class Trainer:
 
     def _save_state(self, folder: Path) -> None:
         tensors = {f"{name}/{k}": v for name, student in self.students.items() for k, v in student.state().items()}
-        owed = {name: student.owed for name, student in self.students.items()}
-        save_state(folder, tensors, {"iteration": self.iteration, "seconds": self.seconds, "owed": owed})
+        save_state(folder, tensors, {"iteration": self.iteration, "seconds": self.seconds})
 
     def save_policies(self) -> None:
         """Store the students' policies, each with its card."""

@@ -1,0 +1,120 @@
+"""What the learners here share: an actor and a critic, an optimiser for each, transitions, and the defence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from marlrobust.attacks.gradient import PGD
+from marlrobust.attacks.threat import Threat
+from marlrobust.defenses.action_loss import action_loss
+from marlrobust.games.game import Decisions, Ints
+from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.training.learner import Chance, Phase, Transitions
+from marlrobust.training.replay import Batch, Replay
+from marlrobust.training.settings import LearningSettings
+from marlrobust.training.state import below
+
+
+class Answer(NamedTuple):
+    """The actor's answer to n states, (n, a) each: logits, and what follows from them."""
+
+    logits: Tensor
+    log_pi: Tensor
+    pi: Tensor
+
+
+class ActorCritic:
+    """Base of a learner (see `Learner`): it says when to learn, and from which losses."""
+
+    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings) -> None:
+        s = self.settings = settings
+        self.policy = policy.to(s.device)
+        self.device = torch.device(s.device)
+        self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions)
+        self.modules: dict[str, nn.Module] = {"policy": self.policy}  # all whose weights are stored
+        self.actor_optimizer = torch.optim.Adam(policy.actor.parameters(), foreach=True)
+        self.critic_optimizer = torch.optim.Adam(policy.critic.parameters(), foreach=True)
+
+    def see(self, decisions: Decisions) -> Ints:
+        """See `Learner.see`."""
+        return self.replay.see(decisions)
+
+    def remember(self, transitions: Transitions, phase: Phase) -> None:
+        """See `Learner.remember`."""
+        self.replay.add_outcomes(transitions)
+        self.replay.owed += len(transitions.at) * phase.replay_ratio
+
+    def after_step(self, phase: Phase, chance: Chance) -> list[dict[str, float]]:
+        """See `Learner.after_step`."""
+        return []
+
+    def after_batch(self, phase: Phase, chance: Chance) -> list[dict[str, float]]:
+        """See `Learner.after_batch`."""
+        return []
+
+    def answer(self, batch: Batch) -> Answer:
+        """What the actor says to a batch."""
+        logits = self.policy.actor(batch.states, batch.mean_actions)
+        log_pi = F.log_softmax(logits, 1)
+        return Answer(logits, log_pi, log_pi.exp())
+
+    def update_actor(
+        self, batch: Batch, answer: Answer, actor_loss: Tensor, phase: Phase, rng: torch.Generator
+    ) -> dict[str, float]:
+        """One step down `actor_loss`, to which the entropy bonus and mu times the action loss are added (eq. 12);
+        returns METRICS of it."""
+        entropy = -(answer.pi * answer.log_pi).sum(1).mean()
+        loss = actor_loss - phase.entropy * entropy
+        moved, flipped = 0.0, float("nan")
+        if phase.mu > 0:
+            attack = PGD(threat=Threat(norm="l_inf", epsilon=phase.epsilon), steps=self.settings.attack_steps)
+            decisions = Decisions.of(batch.states.dense(), batch.mean_actions)
+            action = action_loss(self.policy, answer.logits, decisions, attack, rng)
+            loss = loss + phase.mu * action.loss.mean()
+            moved, flipped = action.loss.mean().item(), action.flipped
+        self.step(self.actor_optimizer, loss, phase.learning_rate)
+        return {
+            "actor_loss": actor_loss.item(),
+            "action_loss": moved,
+            "entropy": entropy.item(),
+            "flip_rate": flipped,
+            "action_share": answer.pi.detach().mean(0).max().item(),  # of the commonest action: 1 means collapse
+        }
+
+    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float) -> None:
+        """One step down `loss`, with a gradient that is not too long."""
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.settings.gradient_norm)
+        optimizer.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, optimisers and replay; see `Learner.state`."""
+        state = {f"replay.{k}": v for k, v in self.replay.state().items()}
+        for name, module in self.modules.items():
+            state |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            for i, slots in optimizer.state_dict()["state"].items():
+                state |= {f"{name}.{i}.{k}": v for k, v in slots.items()}
+        return state
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """See `Learner.restore`."""
+        self.replay.restore(below("replay.", state))
+        for name, module in self.modules.items():
+            module.load_state_dict(below(f"{name}.", state))
+        for name, optimizer in self._optimizers().items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in below(f"{name}.", state).items():
+                i, k = key.split(".")
+                slots.setdefault(int(i), {})[k] = value.clone()
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"actor_optimizer": self.actor_optimizer, "critic_optimizer": self.critic_optimizer}
