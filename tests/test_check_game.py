@@ -171,6 +171,7 @@ FAULTS: dict[str, tuple[type[Counting], str]] = {
         after_making(lambda g: setattr(g, "alive", np.zeros(2, int))),
         "alive must be an array",
     ),
+    "an error of its own": (after(lambda g: g.nothing), r"it raises AttributeError\("),
     "no groups": (after_making(lambda g: setattr(g, "groups", ())), "at least one Group"),
     "an empty group": (is_of(size=0), "has no agents"),
     "a view larger than the state": (is_of(view_size=3), "it must be a part"),

@@ -25,7 +25,14 @@ def check_game(game: Game | Scenario, *, steps: int = 60, seed: int = 0) -> None
     A game that is given is reset.
     """
     made = game.make(ROUNDS) if isinstance(game, Scenario) else game
-    if found := list(dict.fromkeys(_faults(made, steps, seed))):
+    found: dict[str, None] = {}
+    try:
+        for fault in _faults(made, steps, seed):
+            found[fault] = None
+    except Exception as error:  # of the game's own code: told as the last of its faults, the traceback above it
+        found[f"it raises {error!r}"] = None
+        raise UserError("this game cannot be played: " + "; ".join(found)) from error
+    if found:
         raise UserError("this game cannot be played: " + "; ".join(found))
 
 
