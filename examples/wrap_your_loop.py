@@ -27,7 +27,7 @@ policies = {
 }
 
 
-def reward_of(env: Any, rounds: int = 20) -> float:
+def reward_of(env: Any, rounds: int = 10) -> float:
     """The loop: the mean reward of a round."""
     total = 0.0
     for number in range(rounds):

@@ -49,7 +49,7 @@ def is_run(page: Path) -> bool:
     return page.name not in ELSEWHERE and any(block.language in ("python", "console") for block in blocks(page))
 
 
-RUN = [page for page in sorted(DOCS.glob("*.md")) if is_run(page)]
+RUN = [page for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if is_run(page)]
 
 
 @pytest.fixture
