@@ -228,9 +228,10 @@ def test_an_empty_runs_folder_says_how_to_train(tmp_path: Path) -> None:
 
 
 def test_a_pickle_is_no_policy(attack: list[object], tmp_path: Path) -> None:
-    path = tmp_path / "policy.pt"
-    path.write_bytes(b"\x80\x04")
-    refused(call(*attack, "--policy", path), "no .safetensors file")
+    for name, words in (("policy.pkl", "no .safetensors file"), ("policy.pt", "can run any code")):
+        path = tmp_path / name
+        path.write_bytes(b"\x80\x04")
+        refused(call(*attack, "--policy", path), words)
 
 
 def test_a_policy_of_another_scenario_is_refused(attack: list[object], runs: Path) -> None:
