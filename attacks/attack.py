@@ -19,6 +19,7 @@ from marlrobust.games.game import Decisions
 from marlrobust.parameters import Parameters
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.hidden_memory import refuse_hidden_memory
+from marlrobust.policies.layers import known
 from marlrobust.policies.library import Library, StoredPolicy
 from marlrobust.policies.policy import Policy
 
@@ -73,7 +74,8 @@ class Attack(Parameters, ABC):
         plain = Plain.of(states)
         network = as_policy(policy, plain.shape)
         decisions = plain.decisions(network)
-        refuse_hidden_memory(network, decisions)
+        if not known(network):  # in those nothing can hide
+            refuse_hidden_memory(network, decisions)
         moved = move(network, decisions, _generator(rng, plain.device), **how)
         back: Tensor | Numbers = plain.back(self.threat, decisions.dense, moved)
         return back

@@ -127,6 +127,8 @@ def test_each_agent_has_its_own_or_shares_one() -> None:
             torch.testing.assert_close(logits[row], own(states())[row])
     with pytest.raises(UserError, match="none for agent 2"):
         as_policy([one, two]).logits(decisions(3))
+    with pytest.raises(UserError, match="3 or 6 logits"):
+        as_policy([one, nn.Tanh()]).logits(decisions(2))
     moved = ATTACKS["pgd"](threat=Threat()).perturb(as_policy([one, two]), decisions(2))
     alone = ATTACKS["pgd"](threat=Threat()).perturb(as_policy(two), decisions(2))
     assert (moved[1::2] != alone[1::2]).float().mean() < 0.02

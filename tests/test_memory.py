@@ -153,6 +153,12 @@ def test_a_policy_that_hides_a_memory_is_refused_on_either_side() -> None:
             play_rounds(game(), *sides, seed=0)
 
 
+def test_a_policy_of_other_observations_is_told_at_once() -> None:
+    other = MeanFieldPolicy(D, A, hidden=8, embedding=4)
+    with pytest.raises(UserError, match=r"the policy fails when it is asked about \d+ observations of 1217 numbers"):
+        play_rounds(game(), as_policy(Gated().out), other, seed=0)
+
+
 def test_noise_is_no_memory() -> None:
     class Noisy:
         def logits(self, decisions: Decisions) -> Tensor:

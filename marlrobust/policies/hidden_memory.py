@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
@@ -24,21 +25,34 @@ def refuse_hidden_memory(policy: Policy, decisions: Decisions) -> None:
     It is asked twice with every global generator of random numbers at the same state, where they stay afterwards: so a
     policy that is random on purpose answers twice the same, and one that remembers does not. A policy that draws
     from a generator of its own says so by an attribute `random = True`. Nothing is asked of n = 0.
+    Raises UserError as well where the policy fails.
     """
-    if known(policy) or getattr(policy, "random", False) is True or not len(decisions):
+    if not len(decisions):
         return
-    with torch.no_grad():
-        answers = []
-        for _ in range(2):
-            with _chance_undone():
-                answers.append(policy.logits(decisions).detach().clone())
-    once, again = answers
+    once = _answer(policy, decisions)
+    if known(policy) or getattr(policy, "random", False) is True:
+        return
+    again = _answer(policy, decisions)
     if once.shape != again.shape or bool(((once - again).abs() > NOISE * (1 + once.abs())).any()):
         raise UserError(
             "the policy answers the same question twice differently: it remembers what it was asked, and an attack's "
             "own questions would change it. Give it initial_memory(n) and step(decisions, memory); or, if it is random "
             "on purpose, an attribute random = True"
         )
+
+
+def _answer(policy: Policy, decisions: Decisions) -> Tensor:
+    """The policy's logits; no generator has moved afterwards."""
+    try:
+        with torch.no_grad(), _chance_undone():
+            return policy.logits(decisions).detach().clone()
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        asked = f"{len(decisions)} observations of {decisions.dense.shape[1]} numbers"
+        raise UserError(f"the policy fails when it is asked about {asked}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager

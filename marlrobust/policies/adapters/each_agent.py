@@ -44,5 +44,9 @@ class EachAgent:
             if len(at) or not len(agents):
                 rows.append(at)
                 parts.append(self.policies[own[0]].logits(decisions.take(at)))
+        if len(sizes := {part.shape[1] for part in parts}) > 1:
+            raise UserError(
+                f"the agents' policies answer with {' or '.join(map(str, sorted(sizes)))} logits: give equal ones"
+            )
         order = torch.cat(rows).argsort()
         return torch.cat(parts)[order.to(parts[0].device)]
