@@ -14,9 +14,9 @@ import pandas as pd
 
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, number, percent, where
 from marlrobust.reports.tables import Tables, groups, one_epsilon
-from marlrobust.rows import REWARD, WIN, Metric
+from marlrobust.rows import REWARD, SUCCESS, WIN, Metric
 
-WEIGHED = (REWARD, WIN)
+WEIGHED = (REWARD, WIN, SUCCESS)
 """A policy is called after the one of these of which it keeps least."""
 
 BANDS = ("falls", "bends", "stands")
@@ -29,12 +29,12 @@ Line = Mapping[Any, Any]
 
 
 def bands(line: Line, metrics: Sequence[Metric]) -> Sequence[str]:
-    """What a line of `tables.table` may be called, as far as its intervals tell; nothing without a kept reward.
+    """What a line of `tables.table` may be called, as far as its intervals tell; nothing where nothing can be kept.
 
     metrics: those that the rows have.
     """
     weighed = [m for m in metrics if m in WEIGHED and not math.isnan(line[f"{m.short}_kept"])]
-    if REWARD not in weighed:
+    if not weighed:
         return ()
     lows, highs = ([line[f"{m.short}_kept_{end}"] for m in weighed] for end in ("low", "high"))
     worst = min(0 if math.isnan(low) else bisect_right(LIMITS, low) for low in lows)

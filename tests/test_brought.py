@@ -26,6 +26,7 @@ roles = {"agent": network, "other": nn.Linear(3, 5)}
 class Gated(nn.Module):
     def __init__(self):
         super().__init__()
+        torch.manual_seed(1)  # made anew by every process: it must be the same
         self.cell, self.out = nn.GRUCell(18, 8), nn.Linear(8, 5)
     def initial_memory(self, n):
         return torch.zeros(n, 8)
@@ -121,3 +122,14 @@ def test_our_own_names_are_not_taken_for_others(mine: Path) -> None:
     assert not any(map(is_brought, ("romfac", "zoo:battle/romfac", "runs/battle/mfac", "battle/mfac", ".")))
     assert is_brought("mine_here:network")
     assert not isinstance(Library(mine).find("zoo:battle/mfac", "battle", "soldier"), BroughtPolicy)
+
+
+def test_weights_that_differ_in_each_process_are_refused(mine: Path) -> None:
+    """Three processes would play three policies under one name."""
+    (mine / "drawn_here.py").write_text("from torch import nn\nnetwork = nn.Linear(18, 5)\n")
+    stored = brought("drawn_here:network", "pettingzoo:mpe2.simple_spread_v3", "agent", trust=False)
+    assert stored.load() is stored.load()
+    sys.modules.pop("drawn_here")  # as in another process
+    with pytest.raises(UserError, match="another policy each time"):
+        stored.load()
+    sys.modules.pop("drawn_here")

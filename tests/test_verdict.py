@@ -53,7 +53,12 @@ def test_few_rounds_tell_nothing_and_the_words_that_are_possible_are_named() -> 
 
 @pytest.mark.parametrize("reward", [0.0, -20.0])
 def test_nothing_can_be_kept_of_no_reward(reward: float) -> None:
-    told = fate(rows((reward, 1.0), (reward - 5, 0.0)))
+    """Where there are wins, they tell alone."""
+    made = rows((reward, 1.0), (reward - 5, 0.0))
+    assert fate(made)["verdict"] == "falls"
+    types = {"win": "boolean", "draw": "boolean", "kills": "Int64", "losses": "Int64"}
+    nobody = {name: pd.Series(pd.NA, index=made.index, dtype=kind) for name, kind in types.items()}
+    told = fate(made.assign(**nobody))
     assert told["verdict"] == ""
     assert "clean reward is not above zero" in told["reason"]
 

@@ -36,6 +36,11 @@ class BroughtPolicy(StoredPolicy):
     def load(self, device: str = "cpu") -> Any:
         """What `as_policy` makes a policy of, once it knows what an observation looks like; on `device`."""
         thing = _of_role(_read(self.name, self.trust), self.card.role)
+        if _fingerprint(self.name, thing) != self.card.hash:
+            raise UserError(
+                f"{self.name} is another policy each time it is made, or has changed since it was chosen: load its "
+                "weights from a file, or seed them"
+            )
         return thing.to(device) if hasattr(thing, "state_dict") else thing
 
 
@@ -77,9 +82,6 @@ def is_brought(name: str) -> bool:
 def brought(name: str, scenario: str, role: str, trust: bool) -> BroughtPolicy:
     """The policy that a user calls `name`, for a role of a game. Raises UserError where it cannot be loaded."""
     thing = _of_role(_read(name, trust), role)
-    digest = hashlib.sha256(name.encode())
-    for part in (*_code(name), *_content(thing, DEPTH)):
-        digest.update(part)
     card = Card(
         method=METHOD,
         scenario=scenario,
@@ -91,9 +93,17 @@ def brought(name: str, scenario: str, role: str, trust: bool) -> BroughtPolicy:
         rounds=0,
         planned_rounds=0,
         seconds=0.0,
-        hash=digest.hexdigest(),
+        hash=_fingerprint(name, thing),
     )
     return BroughtPolicy(name, Path(name), card, trust)
+
+
+def _fingerprint(name: str, thing: Any) -> str:
+    """Of a policy's code and weights: equal where two are the same."""
+    digest = hashlib.sha256(name.encode())
+    for part in (*_code(name), *_content(thing, DEPTH)):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _read(name: str, trust: bool) -> Any:

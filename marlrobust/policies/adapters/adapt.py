@@ -17,13 +17,14 @@ from marlrobust.registry import imported
 Shape = tuple[int, ...] | None
 
 LIBRARIES = {
-    "stable_baselines3": "marlrobust.policies.adapters.sb3:adapted",
-    "torchrl": "marlrobust.policies.adapters.torchrl:adapted",
-    "tensordict": "marlrobust.policies.adapters.torchrl:adapted",
-    "onnxruntime": "marlrobust.policies.adapters.onnx:adapted",
-    "ray": "marlrobust.policies.adapters.rllib:adapted",
+    "stable_baselines3": ("marlrobust.policies.adapters.sb3:adapted", ""),
+    "torchrl": ("marlrobust.policies.adapters.torchrl:adapted", "out_keys"),
+    "tensordict": ("marlrobust.policies.adapters.torchrl:adapted", "out_keys"),
+    "onnxruntime": ("marlrobust.policies.adapters.onnx:adapted", ""),
+    "ray": ("marlrobust.policies.adapters.rllib:adapted", ""),
 }
-"""Package that a policy's class, or a base of it, comes from, to the function (thing, observation shape) -> Policy."""
+"""Package that a policy's class, or a base of it, comes from, to the function (thing, observation shape) -> Policy, and
+to what a thing must have for it, if anything: a plain module of that package is read as any module."""
 
 
 def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
@@ -50,7 +51,8 @@ def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
     if callable(getattr(thing, "logits", None)):
         return _with_logits(thing, observation_shape)
     for base in type(thing).__mro__:
-        if adapter := LIBRARIES.get(base.__module__.partition(".")[0]):
+        adapter, mark = LIBRARIES.get(base.__module__.partition(".")[0], ("", ""))
+        if adapter and (not mark or hasattr(thing, mark)):
             adapted: Policy = imported(adapter)(thing, observation_shape)
             return adapted
     function = _acting_part(thing)
