@@ -95,15 +95,24 @@ def gradient_by_states(policy: Policy, decisions: Decisions, states: Tensor, los
     """
     with torch.enable_grad():
         states = states.detach().requires_grad_()
-        logits = policy.logits(decisions.showing(states))
+        try:
+            logits = policy.logits(decisions.showing(states))
+        except RuntimeError as error:
+            if "requires grad" not in str(error):  # as where a policy turns its states into an array
+                raise
+            raise _without_gradients(policy) from None
     if not logits.requires_grad:
-        raise UserError(
-            f"no gradient flows through {type(policy).__name__}, and this attack climbs by gradients: "
-            "choose 'square' or 'random', which ask for logits alone, or 'transfer'"
-        )
+        raise _without_gradients(policy)
     value, slope = loss.slope(logits.detach())
     (gradient,) = torch.autograd.grad(logits, states, slope)
     return value, gradient
+
+
+def _without_gradients(policy: Policy) -> UserError:
+    return UserError(
+        f"no gradient flows through {type(policy).__name__}, and this attack climbs by gradients: "
+        "choose 'square' or 'random', which ask for logits alone, or 'transfer'"
+    )
 
 
 def ready(given: Any, field: str, device: torch.device) -> Policy:

@@ -98,9 +98,14 @@ def grid(lines: pd.DataFrame, names: list[str]) -> tuple[Figure, list[tuple[Axes
     return figure, panels
 
 
+def _title(scenario: str) -> str:
+    """A game's name as a title; one that says where the game is made stays as it is, its last part alone."""
+    return scenario.rpartition(".")[2] if ":" in scenario else scenario.capitalize()
+
+
 def dress(panel: Axes, part: pd.DataFrame, subtitle: str, x: str, y: str) -> None:
     """Titles and axes of a panel about `part`."""
-    panel.set_title(str(part["scenario"].iloc[0]).capitalize(), loc="left", fontweight="bold")
+    panel.set_title(_title(str(part["scenario"].iloc[0])), loc="left", fontweight="bold")
     panel.set_title(subtitle, loc="right", fontsize=10, color=LIGHT["faint"])
     panel.set(xlabel=x, ylabel=y)
     panel.grid(axis="x", visible=False)

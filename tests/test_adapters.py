@@ -344,3 +344,34 @@ def test_other_files_are_told(name: str, tmp_path: Path) -> None:
 def test_our_own_policy_is_taken_as_it_is() -> None:
     policy: Policy = MeanFieldPolicy(D, A)
     assert as_policy(policy) is policy
+
+
+def test_a_policy_whose_states_leave_torch_has_no_gradients_and_says_so() -> None:
+    weights = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    policy = as_policy(lambda states: torch.from_numpy(states.numpy() @ weights))
+    decisions, rng = Decisions.of(torch.rand(5, 6)), torch.Generator().manual_seed(0)
+    with pytest.raises(UserError, match="no gradient flows"):
+        ATTACKS["pgd"](threat=Threat()).perturb(policy, decisions, rng)
+    assert len(ATTACKS["random"](threat=Threat()).perturb(policy, decisions, rng)) == 5
+    with pytest.raises(UserError, match=r"torch tensor.*from_numpy"):
+        as_policy(lambda states: states.numpy()).logits(decisions)
+
+
+class Forgetful(nn.Module):
+    """A recurrent module as one writes it for PyTorch: its memory is an argument that nobody gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRU(6, 8), nn.Linear(8, 4)
+
+    def forward(self, states: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, memory = self.cell(states[None], memory)
+        return self.out(y[0]), memory
+
+
+def test_a_module_whose_memory_would_be_lost_is_refused() -> None:
+    with pytest.raises(UserError, match=r"has a GRU.*initial_memory"):
+        as_policy(Forgetful())
+    known = Forgetful()
+    known.memoryless = True  # type: ignore[assignment]
+    as_policy(known)

@@ -68,7 +68,7 @@ def test_any_game_is_played_by_a_policy_that_is_named(mine: Path, name: str) -> 
     output = run("attack", "--game", GAME, "--policy", f"mine_here:{name}", *small)
     rows = pd.read_csv(mine / "out" / "rows.csv")
     assert set(rows["policy"]) == {f"mine_here:{name}"}
-    assert set(rows["method"]) == {"brought"}
+    assert set(rows["method"]) == set(rows["policy"])
     assert len(rows) == 4
     assert rows["flips"].sum() > 0
     assert (mine / "out" / "report.html").is_file()
@@ -133,3 +133,36 @@ def test_weights_that_differ_in_each_process_are_refused(mine: Path) -> None:
     with pytest.raises(UserError, match="another policy each time"):
         stored.load()
     sys.modules.pop("drawn_here")
+
+
+TRAINED = """
+import torch
+torch.manual_seed(0)
+network = torch.nn.Sequential(torch.nn.Linear(18, 256), torch.nn.ReLU(), torch.nn.Linear(256, 5))
+optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+for _ in range(20):
+    optimizer.zero_grad()
+    network(torch.randn(512, 18)).square().mean().backward()
+    optimizer.step()
+"""
+
+
+def test_what_is_trained_on_the_way_is_the_same_in_every_process(mine: Path) -> None:
+    """Whatever threads a process has: sums of several add up to other weights."""
+    (mine / "trained_here.py").write_text(TRAINED)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        stored = brought("trained_here:network", "pettingzoo:mpe2.simple_spread_v3", "agent", trust=False)
+        assert torch.get_num_threads() == 2
+        sys.modules.pop("trained_here")
+        torch.set_num_threads(1)
+        stored.load()
+    finally:
+        torch.set_num_threads(threads)
+        sys.modules.pop("trained_here")
+
+
+def test_a_file_of_python_is_told_how_to_name_what_it_holds(mine: Path) -> None:
+    with pytest.raises(UserError, match="did you mean mine_here:NAME"):
+        Library().find("mine_here.py", "battle", "soldier")

@@ -430,3 +430,13 @@ def test_a_record_of_another_version_says_so(runs: Path, tmp_path: Path) -> None
     (tmp_path / "run.json").write_text(json.dumps({**content, SEAL: digest(content)}))
     with pytest.raises(UserError, match="another version"):
         Record.read(tmp_path)
+
+
+def test_a_radius_that_is_nothing_beside_the_observations_is_doubted(tmp_path: Path) -> None:
+    """8/255 is for pixels from 0 to 1, not from 0 to 255."""
+    from marlrobust.evaluation.plan import _notes
+    from marlrobust.games import make_scenario
+
+    game = make_scenario("tests.test_pettingzoo:small")
+    (note,) = _notes(resolve(SweepSettings, {"epsilons": [8 / 255, 8]}), game, ())
+    assert "0.012 % of the range of the observations (255)" in note

@@ -249,3 +249,10 @@ def test_headings_say_how_many_are_attacked() -> None:
 def test_a_record_without_anything_makes_a_page() -> None:
     nothing = Record(id="", created="", command="", settings={}, cells={})
     assert "What was run" in html_report.render(tables.of(synthetic(rounds=1)), nothing, [])
+
+
+def test_a_page_without_the_papers_numbers_does_not_speak_of_them() -> None:
+    ours, others = synthetic(rounds=2), synthetic(methods=["my_module:policy"], rounds=2)
+    for sentence in ("what the paper&#39;s policy kept", "Table 1 of Zhou"):
+        assert sentence.replace("&#39;", "'") in page(ours)
+        assert sentence.replace("&#39;", "'") not in page(others)

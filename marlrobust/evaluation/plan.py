@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -255,6 +256,12 @@ def _notes(settings: SweepSettings, game: Scenario, teams: tuple[StoredTeam | No
         "is it meant so?"
         for epsilon in settings.epsilons
         if epsilon > game.span
+    ]
+    notes += [
+        f"Epsilon {epsilon:g} is only {100 * epsilon / game.span:.2g} % of the range of the observations "
+        f"({game.span:g}): is it meant so?"
+        for epsilon in settings.epsilons
+        if 0 < epsilon < game.span / 1000 < math.inf
     ]
     for p in filter(None, teams):
         if p.card.interrupted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from marlrobust.config import resolve
+from marlrobust.errors import UserError
 from marlrobust.games.scenario import Scenario
 from marlrobust.registry import Registry
 
@@ -30,8 +31,12 @@ PLACE = ":"
 
 def check_name(name: str) -> None:
     """Raises UserError for the name of a game that there cannot be, without importing anything."""
-    if PLACE not in name:
+    if PLACE in name:
+        return
+    try:
         SCENARIOS.check(name)
+    except UserError as error:
+        raise UserError(f"{error}; a game of your own is MODULE:FUNCTION, or pettingzoo:MODULE") from None
 
 
 def kind_of(name: str) -> tuple[type[Scenario], dict[str, Any]]:

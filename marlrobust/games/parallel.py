@@ -33,8 +33,6 @@ class Parallel(Scenario):
 
     summary: ClassVar[str] = "any PettingZoo parallel environment, by what makes it"
     metrics: ClassVar[tuple[Metric, ...]] = (REWARD, SUCCESS)
-    span: ClassVar[float] = math.inf  # who knows
-
     max_steps: int = Field(
         400, ge=1, le=100_000, description="Steps per round, at most; the environment may end a round before."
     )
@@ -61,6 +59,12 @@ class Parallel(Scenario):
         known = {k: v for k, v in read.items() if k in cls.model_fields}
         more = {k: v for k, v in read.items() if k not in known}
         return {**known, "options": {**(known.get("options") or {}), **more}}
+
+    @property
+    def span(self) -> float:  # type: ignore[override]
+        """The widest range of a number in an observation; infinite where a space says none."""
+        widths = [kind.width for kind in self._kinds]
+        return max(widths, default=math.inf)
 
     @property
     def teams(self) -> Teams:  # type: ignore[override]

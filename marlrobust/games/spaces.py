@@ -41,6 +41,13 @@ class Kind:
         return shape if shape is not None and len(shape) != 1 else None
 
     @property
+    def width(self) -> float:
+        """Of the widest range that the space gives one number of an observation; infinite where it gives none."""
+        if not isinstance(self.observations, spaces.Box):
+            return float("inf")
+        return float(np.max(self.observations.high.astype(np.float64) - self.observations.low, initial=0.0))
+
+    @property
     def n_actions(self) -> int:
         return int(self.actions.n)
 

@@ -15,8 +15,8 @@ from marlrobust.files import file_hash
 from marlrobust.policies.card import Card
 from marlrobust.policies.library import StoredPolicy
 
-METHOD = "brought"
-"""What stands in tables in place of the method by which a policy was trained."""
+NETWORK = "brought"
+"""What a card says of a network that is not ours."""
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 DEPTH = 4  # of objects inside each other that a fingerprint looks into
@@ -83,10 +83,10 @@ def brought(name: str, scenario: str, role: str, trust: bool) -> BroughtPolicy:
     """The policy that a user calls `name`, for a role of a game. Raises UserError where it cannot be loaded."""
     thing = _of_role(_read(name, trust), role)
     card = Card(
-        method=METHOD,
+        method=name,  # nobody knows how it was trained: tables tell it apart by its name
         scenario=scenario,
         role=role,
-        network=METHOD,
+        network=NETWORK,
         shape={},
         critic=hasattr(thing, "q_values"),
         seed=0,
@@ -107,9 +107,17 @@ def _fingerprint(name: str, thing: Any) -> str:
 
 
 def _read(name: str, trust: bool) -> Any:
+    """What a name or a path stands for. On one thread: what is trained on the way is the same in every process."""
+    import torch
+
     from marlrobust.policies.adapters.files import named, read_file
 
-    return read_file(Path(name), trust=trust) if Path(name).exists() else named(name)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return read_file(Path(name), trust=trust) if Path(name).exists() else named(name)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _of_role(thing: Any, role: str) -> Any:

@@ -127,7 +127,8 @@ class Library:
             paths = (ZOO / (of or scenario) / short / file,) if of_any_game or of in ("", scenario) else ()
         for path in paths:
             if path.is_file() and path.suffix != ".safetensors":
-                raise UserError(f"{path} is no .safetensors file: policies are stored so, and nothing else is loaded")
+                hint = f": did you mean {path.stem}:NAME, of what stands in it?" if path.suffix == ".py" else ""
+                raise UserError(f"{path} is no .safetensors file, and no other kind of policy that can be loaded{hint}")
             if path.is_file():
                 card = load_card(path)
                 if card.role == role and (of_any_game or card.scenario == scenario):

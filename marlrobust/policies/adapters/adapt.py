@@ -55,6 +55,13 @@ def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
         if adapter and (not mark or hasattr(thing, mark)):
             adapted: Policy = imported(adapter)(thing, observation_shape)
             return adapted
+    if isinstance(thing, nn.Module) and not hasattr(thing, "memoryless"):
+        for part in thing.modules():
+            if isinstance(part, nn.RNNBase | nn.RNNCellBase):
+                raise UserError(
+                    f"{type(thing).__name__} has a {type(part).__name__}, whose memory would be lost: give it "
+                    "initial_memory(n) and step(states, memory), or the attribute memoryless if it keeps none"
+                )
     function = _acting_part(thing)
     if not callable(function):
         raise UserError(

@@ -98,7 +98,10 @@ def logits_of(answer: Any) -> Tensor:
     found = found.get("logits") if isinstance(found, Mapping) else getattr(found, "logits", found)
     if not isinstance(found, Tensor) or found.dim() != 2 or not found.is_floating_point():
         what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(answer).__name__
-        raise UserError(f"a policy answers with one logit for each action, (n, a) floats, not {what}")
+        raise UserError(
+            f"a policy answers with one logit for each action, a torch tensor (n, a) of floats, not {what}: "
+            "torch.from_numpy(...) makes one of an array"
+        )
     return found if found.dtype == torch.float32 else found.float()
 
 
