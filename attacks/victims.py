@@ -118,7 +118,7 @@ class Victims(Parameters, ABC):
 class RandomVictims(Victims):
     """Drawn at the round's start, from the round's own stream; see `draw_victims`."""
 
-    summary: ClassVar[str] = "drawn at a round's start; fewer are among more"
+    summary: ClassVar[str] = "drawn at a round's start; of two counts the smaller one's are among the larger one's"
 
     def choose(self, scene: Scene) -> Bools:
         """See `Victims.choose`."""

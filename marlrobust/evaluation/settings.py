@@ -66,7 +66,7 @@ class Played(Settings):
     scenario: str | None = Field(
         None,
         description="The game: one of 'marlrobust list scenarios', pettingzoo:MODULE, or MODULE:FUNCTION that makes a "
-        "PettingZoo environment.  [default: every one that the policies are for]",
+        "PettingZoo environment.  [default: all for which there are policies]",
     )
     game: dict[str, Any] = Field(default_factory=dict)  # settings of the game, where they are not the usual ones
     team: tuple[str, ...] = Field(
@@ -133,7 +133,7 @@ class SweepSettings(Played):
     )
     budget: int | None = Field(None, ge=1, description="Attacked steps per round, at most.  [default: no limit]")
     features: Literal["all", "view", "features"] = Field("all", description="Which part of a state may be perturbed.")
-    greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.")
+    greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.  [default: sample]")
     workers: int = Field(1, ge=1, le=1024, description="Processes side by side.  [default: one per core]")
     device: str = Field("cpu", description="cpu or cuda.")
 
