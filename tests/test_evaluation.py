@@ -440,3 +440,15 @@ def test_a_radius_that_is_nothing_beside_the_observations_is_doubted(tmp_path: P
     game = make_scenario("tests.test_pettingzoo:small")
     (note,) = _notes(resolve(SweepSettings, {"epsilons": [8 / 255, 8]}), game, ())
     assert "0.012 % of the range of the observations (255)" in note
+
+
+def test_all_that_can_be_played_is_in_the_digest_of_our_source() -> None:
+    """Else a change of its code would keep stale rows: everything of ours that a registry names counts."""
+    from marlrobust.attacks import ATTACKS, VICTIMS
+    from marlrobust.evaluation.provenance import COMPUTES
+    from marlrobust.games import SCENARIOS
+    from marlrobust.policies import NETWORKS
+
+    for registry in (ATTACKS, VICTIMS, SCENARIOS, NETWORKS):
+        for name in registry:
+            assert registry[name].__module__.split(".")[1] in COMPUTES, name

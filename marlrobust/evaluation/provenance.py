@@ -12,7 +12,7 @@ import torch
 from marlrobust.attacks.fast import kernels
 from marlrobust.policies.card import versions
 
-COMPUTES = ("games", "policies", "attacks", "evaluation", "sparse.py", "streams.py", "parameters.py")
+COMPUTES = ("games", "theory", "policies", "attacks", "evaluation", "sparse.py", "streams.py", "parameters.py")
 """Of our own source, what rounds are computed by."""
 
 
