@@ -1,0 +1,55 @@
+"""The worst that an actor can say of any state in an l_inf box, by interval arithmetic, differentiable in its weights.
+
+In float32 and for learning. What is certified is computed by `marlrobust.policies.bounds`, which counts rounding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from marlrobust.policies.mean_field import MeanFieldNetwork
+from marlrobust.sparse import SparseStates
+
+
+def worst_logits(
+    network: MeanFieldNetwork, states: Tensor | SparseStates, mean_actions: Tensor, epsilon: float, actions: Tensor
+) -> Tensor:
+    """The most (n, a) by which any action's logit can be above that of `actions` (n,) within `epsilon` of the states.
+
+    states: (n, d), dense or compressed; mean_actions: (n, a), not moved. 0 at `actions` themselves: where all others
+    are negative, the decision is proven. Their cross-entropy to `actions` is the loss of Gowal et al. 2018, with the
+    last layer taken as margins.
+    """
+    return logits_and_worst(network, states, mean_actions, epsilon, actions)[1]
+
+
+def logits_and_worst(
+    network: MeanFieldNetwork, states: Tensor | SparseStates, mean_actions: Tensor, epsilon: float, actions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The clean logits (n, a), and `worst_logits`: the first layer is computed once for both."""
+    first = network.state(states)
+    of_means: Tensor = network.hidden.bias
+    hidden, h = network.hidden.weight, first.shape[1]
+    if network.mean is not None:
+        of_means = torch.addmm(of_means, network.mean(mean_actions).relu(), hidden[:, h:].t())
+    of_states = hidden[:, :h].t()
+    radius = epsilon * network.state.weight.abs().sum(0)  # of the first layer, the same for all states
+    low, high = (first - radius).relu(), (first + radius).relu()
+    centre = (low + high) / 2 @ of_states + of_means
+    radius = (high - low) / 2 @ of_states.abs()
+    low, high = (centre - radius).relu(), (centre + radius).relu()
+    logits: Tensor = network.out((first.relu() @ of_states + of_means).relu())
+    return logits, _margins((low + high) / 2, (high - low) / 2, network.out.weight, network.out.bias, actions)
+
+
+def _margins(centre: Tensor, radius: Tensor, weight: Tensor, bias: Tensor, actions: Tensor) -> Tensor:
+    """The most (n, a) of z_a - z_t, t the row's of `actions` (n,), where the last hidden layer is anything between
+    centre - radius and centre + radius (n, h)."""
+    n_actions = len(weight)
+    logits = torch.addmm(bias, centre, weight.t())
+    middle = logits - logits.gather(1, actions[:, None])
+    order = actions.argsort()  # rows of one target share their margins' weights
+    parts = torch.split(radius[order], actions.bincount(minlength=n_actions).tolist())
+    spread = torch.cat([part @ (weight - weight[t]).abs().t() for t, part in enumerate(parts)])
+    return middle + spread[order.argsort()]
