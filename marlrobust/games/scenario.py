@@ -14,6 +14,7 @@ from marlrobust.rows import REWARD, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.game import Game
+    from marlrobust.games.symmetry import Symmetry
 
 Teams = Mapping[str, tuple[str, ...]]
 """Name of each team to the roles of its groups, in the order of the teams' numbers."""
@@ -66,6 +67,10 @@ class Scenario(Settings):
     def versions(self) -> dict[str, str]:
         """Name to version of what the game is played by, beside this package and the engine that it needs."""
         return {}
+
+    def symmetries(self, role: str) -> Sequence[Symmetry]:
+        """The mirrors of the game for agents of a role, where it has some: a learner learns from them too."""
+        return ()
 
     @abstractmethod
     def make(self, rounds: int) -> Game:

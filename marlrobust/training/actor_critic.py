@@ -30,11 +30,12 @@ class Answer(NamedTuple):
 class ActorCritic:
     """Base of a learner (see `Learner`): it says when to learn, and from which losses."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings) -> None:
+    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str) -> None:
         s = self.settings = settings
         self.policy = policy.to(s.device)
         self.device = torch.device(s.device)
-        self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions)
+        symmetries = s.game.symmetries(role) if s.mirrors else ()
+        self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions, symmetries=symmetries)
         self.modules: dict[str, nn.Module] = {"policy": self.policy}  # all whose weights are stored
         self.actor_optimizer = torch.optim.Adam(policy.actor.parameters(), foreach=True)
         self.critic_optimizer = torch.optim.Adam(policy.critic.parameters(), foreach=True)

@@ -50,7 +50,7 @@ class AgainstTeam:
         self.opponents = {g.role: Frozen(opponents[g.role]) for g in self.game.groups if g.team != 0}
         if [g.role for g in self.game.groups if g.team == 0] != [victim.card.role]:
             raise UserError("an adversary learns against one group of agents, and this team has several: attack it so")
-        self.students = {ADVERSARY: Student.of(MeanFieldLearner(_turned(self.victim), s))}
+        self.students = {ADVERSARY: Student.of(MeanFieldLearner(_turned(self.victim), s, victim.card.role))}
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
         self.attack = Aimed(threat=Threat(norm="l_inf", epsilon=s.epsilon), steps=s.attack_steps)
 

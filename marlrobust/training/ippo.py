@@ -40,7 +40,7 @@ class IPPO(Algorithm):
     def learner(self, group: Group, method: Method, settings: TrainSettings) -> Learner:
         """See `Algorithm.learner`."""
         policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=settings.hidden, mean_field=False)
-        return IPPOLearner(policy, settings, self)
+        return IPPOLearner(policy, settings, group.role, self)
 
 
 class Judged(NamedTuple):
@@ -55,8 +55,8 @@ class Judged(NamedTuple):
 class IPPOLearner(ActorCritic):
     """Actor and critic of one role."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, algorithm: IPPO) -> None:
-        super().__init__(policy, settings)
+    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, algorithm: IPPO) -> None:
+        super().__init__(policy, settings, role)
         self.algorithm = algorithm
 
     def see(self, decisions: Decisions) -> Ints:

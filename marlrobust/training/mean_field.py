@@ -33,14 +33,14 @@ class MeanField(Algorithm):
             embedding=settings.embedding,
             mean_field=method.mean_field,
         )
-        return MeanFieldLearner(policy, settings)
+        return MeanFieldLearner(policy, settings, group.role)
 
 
 class MeanFieldLearner(ActorCritic):
     """Actor, critic and their targets of one role (all its teams share them)."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings) -> None:
-        super().__init__(policy, settings)
+    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str) -> None:
+        super().__init__(policy, settings, role)
         self.target = self.modules["target"] = copy.deepcopy(self.policy)
 
     def after_step(self, phase: Phase, chance: Chance) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions, Floats, Ints
+from marlrobust.games.symmetry import Symmetry
 from marlrobust.sparse import SparseStates, compress
 from marlrobust.training.learner import Transitions
 
@@ -51,6 +53,44 @@ def _gather(at: Any, slots: Any, slot_values: Any, offsets: Any, indices: Any, v
             values[start + c] = slot_values[at[i], c]
 
 
+@numba.njit(cache=True)
+def _mirror(which: Any, offsets: Any, columns: Any, turned: Any, indices: Any, values: Any) -> None:
+    for i in range(len(which)):
+        g = which[i]
+        for c in range(offsets[i], offsets[i + 1]):
+            from_ = indices[c]
+            indices[c] = columns[g, from_]
+            if not np.isnan(turned[g, from_]):
+                values[c] = turned[g, from_] - values[c]
+
+
+class Mirrors:
+    """The mirrors of a game as tables, the first of which leaves everything as it is."""
+
+    def __init__(self, symmetries: Sequence[Symmetry], state_size: int, n_actions: int) -> None:
+        same = Symmetry(np.arange(state_size), np.full(state_size, np.nan, np.float32), np.arange(n_actions))
+        of_all = (same, *symmetries)
+        self.columns = np.stack([s.columns for s in of_all])
+        self.turned = np.stack([s.turned for s in of_all])
+        self.actions = np.stack([s.actions for s in of_all])
+        self.inverse = np.argsort(self.actions, 1)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def turn(self, batch: Batch, which: Ints) -> Batch:
+        """Each of n transitions in mirror number `which` (n,); the batch's own states are written over."""
+        for states in (batch.states, batch.next_states):
+            arrays = (states.offsets.numpy(), self.columns, self.turned, states.indices.numpy(), states.values.numpy())
+            _mirror(which, *arrays)
+        order = torch.from_numpy(self.inverse[which])
+        return batch._replace(
+            mean_actions=batch.mean_actions.gather(1, order),
+            new_mean_actions=batch.new_mean_actions.gather(1, order),
+            actions=torch.from_numpy(self.actions[which, batch.actions.numpy()]),
+        )
+
+
 class Replay:
     """Ring of `capacity` states of one role, each of which becomes a transition when its step's outcome is known."""
 
@@ -59,13 +99,23 @@ class Replay:
         "terminal",
     )  # fmt: skip
 
-    def __init__(self, capacity: int, state_size: int, n_actions: int, *, width: int = 160) -> None:
-        """width: non-zeros kept a state, to begin with; it grows with the states that come."""
+    def __init__(
+        self,
+        capacity: int,
+        state_size: int,
+        n_actions: int,
+        *,
+        symmetries: Sequence[Symmetry] = (),
+        width: int = 160,
+    ) -> None:
+        """symmetries: what is drawn is drawn as often in each of these mirrors as it was; width: non-zeros kept per
+        state, to begin with; it grows with the states that come."""
         if state_size > np.iinfo(np.uint16).max:
             raise UserError(
                 f"states of {state_size} numbers are too long to learn from: the replay's columns are 16 bits"
             )
         self.capacity, self.state_size = capacity, state_size
+        self.mirrors = Mirrors(symmetries, state_size, n_actions)
         self.slots = np.zeros((capacity, width), np.uint16)
         self.slot_values = np.zeros((capacity, width), np.float32)
         self.counts = np.zeros(capacity, np.int32)
@@ -125,9 +175,12 @@ class Replay:
         self.owed = 0.0
 
     def sample(self, n: int, rng: np.random.Generator) -> Batch:
-        """n transitions drawn evenly, with replacement."""
+        """n transitions drawn evenly, with replacement, each in a mirror drawn evenly."""
         newest = self.head - self.pending
-        return self.batch((newest - 1 - rng.integers(0, self.size, n)) % self.capacity)
+        batch = self.batch((newest - 1 - rng.integers(0, self.size, n)) % self.capacity)
+        if len(self.mirrors) == 1:
+            return batch
+        return self.mirrors.turn(batch, rng.integers(0, len(self.mirrors), n))
 
     def batch(self, at: Ints) -> Batch:
         """The transitions at positions `at` (n,)."""

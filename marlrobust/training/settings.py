@@ -40,6 +40,7 @@ class LearningSettings(Settings):
     gradient_norm: float = Field(5.0, gt=0, description="Gradients longer than this are shortened to it.")
     tau: float = Field(0.01, gt=0, le=1, description="How far the target networks move per update.")
     batch_size: int = Field(1024, ge=1, le=1_000_000, description="Transitions per update.")
+    mirrors: bool = Field(True, description="Learn from replay in the game's mirrors too, where it has some.")
     replay_size: int = Field(
         200_000, ge=1, le=10_000_000, description="Transitions that are kept to learn from, per policy."
     )

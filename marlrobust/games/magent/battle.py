@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from marlrobust.games.scenario import Teams
 
 if TYPE_CHECKING:
     from marlrobust.games.magent.engine import MagentGame
+    from marlrobust.games.symmetry import Symmetry
 
 
 class Battle(Armies):
@@ -38,6 +40,12 @@ class Battle(Armies):
             populate=self._populate,
             measure=survivors,
         )
+
+    def symmetries(self, role: str) -> Sequence[Symmetry]:
+        """See `Scenario.symmetries`: the armies may start on any side of the map."""
+        from marlrobust.games.magent.mirror import mirrors
+
+        return mirrors(self.map_size, view=(13, 13, 7), minimaps=(3, 6), moves=2, hits=1.5)
 
     def _populate(self, engine: Any) -> None:
         """Two squares of every second cell, 6 cells apart, as MAgent2 places them (4 % of the map each)."""
