@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from marlrobust.attacks import ATTACKS, Threat
 from marlrobust.attacks.gradient import PGD
 from marlrobust.errors import UserError
+from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.probes import Sample, measure
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Decisions, Game
 from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.adapters import as_policy

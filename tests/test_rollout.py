@@ -16,7 +16,8 @@ from marlrobust.attacks.gradient import PGD
 from marlrobust.attacks.victim_search import FixedVictims
 from marlrobust.attacks.victims import CriticalVictims, NearestVictims
 from marlrobust.errors import UserError
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.observer import Observer
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Decisions
 from marlrobust.games.magent.battle import Battle
 from marlrobust.games.magent.engine import MagentGame

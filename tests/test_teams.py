@@ -17,8 +17,9 @@ from marlrobust.attacks.gradient import PGD
 from marlrobust.attacks.victims import CriticalVictims, NearestVictims, draw_victims
 from marlrobust.config import resolve
 from marlrobust.errors import UserError
+from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import plan
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.evaluation.run import evaluate
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.games import SCENARIOS

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.errors import UserError
+from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import make_attack, matched, parameters_json, tested_size
 from marlrobust.evaluation.play import BATCH
 from marlrobust.evaluation.provenance import class_of, computed_by, instructions
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.evaluation.run import Say, locked, own_folder
 from marlrobust.evaluation.settings import CertifySettings
 from marlrobust.evaluation.store import Store

@@ -13,10 +13,11 @@ import torch
 
 from marlrobust.attacks.victim_search import FixedVictims
 from marlrobust.attacks.victims import Victims
+from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import Cell, parameters_json
 from marlrobust.evaluation.probes import Sample, measure, together
 from marlrobust.evaluation.provenance import computed_by, instructions
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Bools, Floats, Ints
 from marlrobust.policies.policy import Policy
 from marlrobust.rows import Facts, Round

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.gradient import PGD, GradientAttack
-from marlrobust.evaluation.rollout import Observer
+from marlrobust.evaluation.observer import Observer
 from marlrobust.games.game import Decisions
 from marlrobust.policies.policy import Policy
 

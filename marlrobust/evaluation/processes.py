@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from marlrobust.errors import UserError
+from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import Cell
 from marlrobust.evaluation.play import play
-from marlrobust.evaluation.rollout import Observer
 from marlrobust.games.game import Game
 from marlrobust.rows import Facts, Round
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
 from marlrobust.errors import UserError
-from marlrobust.games.game import Bools, Decisions, Game, Ints, can_swap
+from marlrobust.evaluation.observer import Acted, Observer, Witness
+from marlrobust.games.game import Bools, Decisions, Game, Ints, Outcome, can_swap
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.mean_field import MeanFieldPolicy
@@ -38,16 +39,6 @@ class Adversary:
     count: int
     victims: Victims = field(default_factory=RandomVictims)
     budget: int | None = None
-
-
-class Observer:
-    """Watches a rollout; a subclass writes what it wants to see. It must copy what it keeps."""
-
-    def attacked(self, decisions: Decisions, shown: Tensor) -> None:
-        """Decisions of attacked agents, with their true states (n, d), and the states that they are shown (n, d)."""
-
-    def stepped(self, game: Game) -> None:
-        """A step was played."""
 
 
 Policies = Policy | Mapping[str, Policy]
@@ -87,22 +78,34 @@ def play_rounds(
     theirs = _Side(game, foes, opponent, seed, numbers, "opponent")
     tally = _Tally(numbers)
     attacked = _Attacked(ours, adversary, seed, numbers, device) if adversary and adversary.count else None
+    witnesses = [observer for observer in observers if isinstance(observer, Witness)]
 
     game.reset(seeds, swap)
     ours.refuse_hidden_memory(device)
     theirs.refuse_hidden_memory(device)
+    for witness in witnesses:
+        witness.began(game, numbers)
     while game.active.any():
         seen, foes_seen = ours.observe(device), theirs.observe(device)
         logits = ours.logits(seen)
+        clean = [x.clone() for x in logits] if witnesses else logits
         shown = seen if attacked is None else attacked.step(seen, logits, tally, observers)
         ours.remember(shown)
         theirs.remember(foes_seen)
-        actions = ours.choose(seen, logits, greedy) | theirs.choose(foes_seen, theirs.logits(foes_seen), greedy)
+        foes_logits = theirs.logits(foes_seen)
+        chance = [None] * len(own) if greedy else ours.chance(seen)
+        foes_chance = [None] * len(foes) if greedy else theirs.chance(foes_seen)
+        actions = ours.choose(logits, chance) | theirs.choose(foes_logits, foes_chance)
         outcomes = game.step([actions[g] for g in range(len(game.groups))])
         for g, decisions in zip(own, seen, strict=True):
             tally.rewarded(decisions.round, outcomes[g].rewards)
         for observer in observers:
             observer.stepped(game)
+        if witnesses:
+            done = ours.acted(seen, clean, logits, chance, actions, outcomes)
+            done += theirs.acted(foes_seen, foes_logits, foes_logits, foes_chance, actions, outcomes)
+            for witness in witnesses:
+                witness.acted(game, done)
     return tally.rounds(game, tested)
 
 
@@ -155,14 +158,35 @@ class _Side:
             answers.append(checked(policy.logits(decisions), len(decisions), n_actions, f"the {self.name}"))
         return answers
 
-    def choose(self, seen: Sequence[Decisions], logits: Sequence[Tensor], greedy: bool) -> dict[int, Ints]:
-        """An action (n,) for each agent of each group, by the group's number."""
-        if greedy:
-            chosen = [x.argmax(1) for x in logits]
-        else:
-            uniforms = self.noise.draw(seen, self.game.active)
-            chosen = [sample_actions(x, u.to(x.device)) for x, u in zip(logits, uniforms, strict=True)]
+    def chance(self, seen: Sequence[Decisions]) -> list[Tensor]:
+        """The noise of this step's actions: a number (n,) for the agents of each group."""
+        return self.noise.draw(seen, self.game.active)
+
+    def choose(self, logits: Sequence[Tensor], chance: Sequence[Tensor | None]) -> dict[int, Ints]:
+        """An action (n,) for each agent of each group, by the group's number: the likeliest where there is no
+        chance."""
+        chosen = [
+            x.argmax(1) if u is None else sample_actions(x, u.to(x.device)) for x, u in zip(logits, chance, strict=True)
+        ]
         return {g: actions.cpu().numpy() for g, actions in zip(self.groups, chosen, strict=True)}
+
+    def acted(
+        self,
+        seen: Sequence[Decisions],
+        clean: Sequence[Tensor],
+        logits: Sequence[Tensor],
+        chance: Sequence[Tensor | None],
+        actions: Mapping[int, Ints],
+        outcomes: Sequence[Outcome],
+    ) -> list[Acted]:
+        """What each group did, for who watches; clean: the logits (n, a) without the attack."""
+        without = self.choose(clean, chance)
+        told = []
+        for g, decisions, before, after in zip(self.groups, seen, clean, logits, strict=True):
+            turned = (before.argmax(1) != after.argmax(1)).cpu().numpy()
+            rewards, who = outcomes[g].rewards, (g, decisions.round, decisions.agent)
+            told.append(Acted(*who, action=actions[g], without=without[g], turned=turned, rewards=rewards))
+        return told
 
 
 def _for_role(given: T | Mapping[str, T] | None, role: str, what: str) -> T:

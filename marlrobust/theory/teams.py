@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
-from marlrobust.evaluation.rollout import Adversary, Observer, play_rounds
+from marlrobust.evaluation.observer import Observer
+from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Decisions
 from marlrobust.games.scenario import Scenario
 from marlrobust.policies.policy import Policy
