@@ -15,7 +15,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, parts in TABLES.items():
         mark = f"<!-- columns of {name} -->"
         if mark in markdown:
-            lines = ["| column | unit | meaning |", "| --- | --- | --- |"]
-            lines += [f"| `{line.column}` | {line.unit} | {line.meaning} |" for line in dictionary(*parts).itertuples()]
-            markdown = markdown.replace(mark, "\n".join(lines))
+            found = dictionary(*parts)
+            lines = [list(found.columns), ["---"] * len(found.columns)]
+            lines += [[f"`{name}`", *words] for name, *words in found.itertuples(index=False)]
+            markdown = markdown.replace(mark, "\n".join(f"| {' | '.join(line)} |" for line in lines))
     return markdown

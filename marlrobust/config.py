@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,31 +24,58 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
+class FieldError(UserError):
+    """What is wrong with settings: a field's path (`epsilons.0`; empty where several do not go together) and what is
+    wrong with it."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.told({}))
+
+    def told(self, flags: Mapping[str, str]) -> str:
+        """One sentence. flags: fields to what was typed to set them; a part of a field is called by its flag too."""
+        return "; ".join(f"{_called(path, flags)}: {words}" if path else words for path, words in self.problems)
+
+    def inside(self, table: str) -> FieldError:
+        """The same of settings that stand in the field `table` of others."""
+        return FieldError([(f"{table}.{path}" if path else table, words) for path, words in self.problems])
+
+
+def _called(path: str, flags: Mapping[str, str]) -> str:
+    parts = path.split(".")
+    wholes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((flags[whole] for whole in wholes if whole in flags), path)
+
+
 def resolve(kind: type[S], *layers: dict[str, Any]) -> S:
-    """Settings of `kind` from layers of values, the later ones winning; raises UserError that names the field."""
+    """Settings of `kind` from layers of values, the later ones winning; raises FieldError that names the field."""
     merged: dict[str, Any] = {}
     for layer in layers:
         merge(merged, layer)
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        raise UserError(reasons(error)) from None
+        raise FieldError(_problems(error)) from None
 
 
 def reasons(error: ValidationError) -> str:
     """What is wrong, field by field, in one sentence."""
+    return str(FieldError(_problems(error)))
+
+
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
     told = error.errors()
     within = {part["loc"][:-1] for part in told}  # a list is too short for the part of it that is wrong
-    return "; ".join(_reason(part) for part in told if part["type"] != "too_short" or part["loc"] not in within)
+    return [_problem(part) for part in told if part["type"] != "too_short" or part["loc"] not in within]
 
 
-def _reason(error: Any) -> str:
+def _problem(error: Any) -> tuple[str, str]:
     """What is wrong with a field, or with several that do not go together."""
     message: str = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     field = ".".join(map(str, error["loc"]))
     given = "" if error["type"] == "value_error" and not field else f", not {_short(error['input'])}"
-    return f"{field}: {message}{given}" if field else f"{message}{given}"
+    return field, f"{message}{given}"
 
 
 def _short(value: Any) -> str:
@@ -56,10 +84,15 @@ def _short(value: Any) -> str:
 
 
 def merge(into: dict[str, Any], layer: dict[str, Any]) -> None:
-    """Put the values of `layer` into `into`, nested tables by their fields."""
+    """Put the values of `layer` into `into`, nested tables by their fields.
+
+    A table that has another `name` is another thing, and takes the place of the whole: parameters of one are none of
+    the other.
+    """
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
+        known = into.get(key)
+        if isinstance(value, dict) and isinstance(known, dict) and value.get("name") in (None, known.get("name")):
+            merge(known, value)
         else:
             into[key] = dict(value) if isinstance(value, dict) else value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import signal
 import subprocess
@@ -186,9 +187,9 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
         (["--attack", "pdg"], ["unknown attack 'pdg'", "did you mean 'pgd'"]),
         (["--victims", "wurst"], ["unknown victims 'wurst'", "did you mean 'worst'", "list victims"]),
         (["--victims", "worst:blocks=2"], ["victims 'worst' has no parameter 'blocks'", "block, search_rounds"]),
-        (["--victims", "worst:block"], ["victims", "NAME:PARAMETER=VALUE"]),
+        (["--victims", "worst:block"], ["--victims: ", "NAME:PARAMETER=VALUE"]),
         (["--victims", "critical:when=never"], ["when", "'step' or 'start'"]),
-        (["--budget", "0"], ["budget", "equal to 1"]),
+        (["--budget", "0"], ["--budget: ", "equal to 1"]),
         (["--attack", "pgd:stepz=3"], ["no parameter 'stepz'", "steps"]),
         (["--attack", "pgd:steps=0"], ["steps"]),
         (["--attack", "pgd:steps=2.5"], ["steps", "integer", "'2.5'"]),
@@ -197,21 +198,23 @@ def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_pa
         (["--attack", "pgd:start=nowhere"], ["start", "'state' or 'uniform'"]),
         (["--attack", "pgd:steps"], ["NAME:PARAMETER=VALUE"]),
         (["--attack", "fgsm:steps=3"], ["no parameter 'steps'"]),
-        (["--eps", "-0.1"], ["epsilon"]),
-        (["--eps", "nan"], ["epsilon"]),
-        (["--eps", "inf"], ["epsilon"]),
-        (["--eps", "much"], ["epsilons", "it takes numbers"]),
-        (["--eps", "0,075"], ["epsilons", "comma", "0.075"]),
-        (["--eps", "8/0"], ["epsilons", "it takes numbers"]),
-        (["--agents", "-1"], ["attacked agents"]),
-        (["--agents", "0,many"], ["agents", "integer"]),
+        (["--eps", "-0.1"], ["--eps: epsilon"]),
+        (["--eps", "nan"], ["--eps: "]),
+        (["--eps", "inf"], ["--eps: "]),
+        (["--eps", "much"], ["--eps: it takes numbers"]),
+        (["--eps", "0,075"], ["--eps: ", "comma", "0.075"]),
+        (["--eps", "8/0"], ["--eps: it takes numbers"]),
+        (["--agents", "-1"], ["--agents: a count of attacked agents"]),
+        (["--agents", "0,many"], ["--agents: ", "integer"]),
+        (["--steps", "0"], ["--steps: ", "equal to 1"]),
         (["--policy", "mfax"], ["no policy 'mfax'"]),
         (["--opponent", "a3c"], ["no opponent 'a3c'", "marlrobust train --method a3c"]),
         (["--scenario", "battel"], ["unknown scenario 'battel'", "did you mean 'battle'"]),
-        (["--rounds", "0"], ["rounds", "equal to 1"]),
+        (["--rounds", "0"], ["--rounds: ", "equal to 1"]),
         (["--rounds", "99999999999"], ["rounds", "1000000"]),
         (["--device", "cuda:77"], ["cuda:77", "--device cpu"]),
-        (["--game-option", "hills=3"], ["hills"]),
+        (["--game-option", "hills=3"], ["--game-option hills: "]),
+        (["--game-option", "map_size=no"], ["--game-option map_size: ", "integer", "'no'"]),
         (["--game-option", "hills"], ["NAME=VALUE"]),
     ],
 )
@@ -220,6 +223,15 @@ def test_a_mistake_gets_a_sentence_and_nothing_is_written(
 ) -> None:
     refused(call(*attack, *flags), *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_in_a_file_is_named_by_its_field(attack: list[object], tmp_path: Path) -> None:
+    """Nobody typed a flag."""
+    settings = tmp_path / "sweep.yaml"
+    settings.write_text("epsilons: [0.1, -1]\nrounds: 0\n")
+    refused(call(*attack[:-2], "--config", settings, "--agents", 2), "epsilons: epsilon is a radius")
+    settings.write_text("epsilons: [0.1, much]\n")
+    refused(call(*attack, "--config", settings), "epsilons.1: it takes numbers")
 
 
 def test_an_empty_runs_folder_says_how_to_train(tmp_path: Path) -> None:
@@ -247,7 +259,8 @@ def test_train_refuses_what_is_not_there(tmp_path: Path) -> None:
     settings.write_text("gamma: 1.5\n")
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gamma")
     settings.write_text("game: {kil_reward: 1}\n")
-    refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "kil_reward")
+    refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "game.kil_reward: ")
+    refused(call("train", "--loop-rounds", 0, "--runs", tmp_path / "runs"), "--loop-rounds: ")
     refused(call("train", "--config", tmp_path / "none.yaml"), "none.yaml")
     assert not (tmp_path / "runs").exists()
 
@@ -264,7 +277,11 @@ def test_lists(runs: Path) -> None:
     assert {"random", "first", "nearest", "critical", "worst"} == {
         line.split()[0] for line in call("list", "victims").output.splitlines()
     }
-    assert "battle" in call("list", "scenarios").output
+    games = call("list", "games").output
+    assert games == call("list", "scenarios").output
+    assert "win (0 to 1, higher is better)" in next(line for line in games.splitlines() if line.startswith("battle "))
+    assert "kills (0 to opponents, higher is better)" in games
+    assert {"name", "summary"} == set(json.loads(call("list", "games", "--json").output)[0])
     assert "pursuit/mfac" in call("list", "policies", "--runs", runs).output
     refused(call("list", "polices"), "policies")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import shlex
 import signal
 import sys
@@ -13,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from click.core import ParameterSource
 
-from marlrobust.config import Settings
+from marlrobust.config import FieldError, Settings
 from marlrobust.errors import UserError
 from marlrobust.games import Scenario
 from marlrobust.policies.library import RUNS
@@ -32,6 +35,8 @@ class Command(click.Command):
         except KeyboardInterrupt:
             click.echo("\nstopped; what was stored is whole: run the same command again to go on", err=True)
             raise SystemExit(130) from None
+        except FieldError as error:
+            raise click.UsageError(error.told(_typed(ctx)), ctx=None) from None
         except UserError as error:
             raise click.UsageError(str(error), ctx=None) from None
         except MemoryError:
@@ -41,6 +46,18 @@ class Command(click.Command):
                 raise  # who read our output wants no more: click ends in silence
             where = f" {error.filename}" if error.filename else ""
             raise click.UsageError(f"cannot use{where}: {error.strerror or error}", ctx=None) from None
+
+
+def _typed(ctx: click.Context) -> dict[str, str]:
+    """Field to the flag by which it was given; a setting of the game with and without the table in which it stands."""
+    flags: dict[str, str] = {}
+    for text in ctx.params.get("game_option", ()):
+        name = text.partition("=")[0].strip()
+        flags |= dict.fromkeys((name, f"game.{name}"), f"--game-option {name}")
+    for option in ctx.command.params:
+        if option.name and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            flags |= dict.fromkeys((option.name, f"game.{option.name}"), option.opts[0])
+    return flags
 
 
 @contextmanager
@@ -71,6 +88,27 @@ def trust_option(command: F) -> F:
     """Adds --trust."""
     words = "Load also policies in files that can run code (pickles, TorchScript): only of somebody you know."
     return click.option("--trust", is_flag=True, help=words)(command)
+
+
+def json_option(command: F) -> F:
+    """Adds --json, for a command that then prints JSON and nothing else; progress and notes stay on standard error."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def print_json(content: Any) -> None:
+    """Print `content`; a number that is none becomes null."""
+    click.echo(json.dumps(_plain(content), indent=1, ensure_ascii=False))
+
+
+def _plain(content: Any) -> Any:
+    """The same in JSON's own types: NaN and infinity are none of them."""
+    if isinstance(content, dict):
+        return {str(name): _plain(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content if isinstance(content, bool | int | float | str | None) else str(content)
 
 
 def command_line() -> str:
