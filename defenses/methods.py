@@ -1,27 +1,41 @@
-"""The five methods of the paper, and the opponent's: data, not code."""
+"""The methods: those of the paper, defences of others, and the opponent's. Data, not code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from marlrobust.defenses.schedules import Schedule
-from marlrobust.registry import Registry
+from marlrobust.registry import Registry, imported
+
+if TYPE_CHECKING:
+    from marlrobust.defenses.losses import Loss
+
+
+LOSSES = "marlrobust.defenses.losses"
 
 
 @dataclass(frozen=True)
 class Method:
     """What sets a method apart.
 
-    summary: one line for `marlrobust list methods`; mu, epsilon: schedules of its action loss; mean_field: whether it
-    sees the mean action; loops: whether it is trained on after M_norm. The opponent is not: it is the same for all,
-    and worse than where they begin.
+    summary: one line for `marlrobust list methods`; mu, epsilon: schedules of its loss's weight and radius; loss_name:
+    "module:attribute" of the loss (see `defenses.losses`); mean_field: whether it sees the mean action; loops: whether
+    it is trained on after M_norm. The opponent is not: it is the same for all, and worse than where they begin.
     """
 
     summary: str
     mu: Schedule
     epsilon: Schedule
+    loss_name: str = f"{LOSSES}:cross_entropy"
     mean_field: bool = True
     loops: bool = True
+
+    @property
+    def loss(self) -> Loss:
+        """Its loss; names are known without torch."""
+        loss: Loss = imported(self.loss_name)
+        return loss
 
 
 ZERO, CONSTANT, ONCE, LOOPS = (Schedule(k) for k in ("zero", "constant", "once", "loops"))
@@ -31,6 +45,15 @@ SA_MFAC = Method("action loss with constant mu, epsilon rising once (Zhang et al
 SA_MFAC3 = Method("action loss with constant mu, epsilon rising in each loop", CONSTANT, LOOPS)
 ROMFAC1 = Method("action loss with mu rising once (Zhou and Liu 2022, ablation)", ONCE, CONSTANT)
 ROMFAC = Method("action loss with mu rising in each loop (Zhou and Liu 2022)", LOOPS, CONSTANT)
+SA_KL = Method(
+    "divergence from the clean policy with constant weight (Zhang et al. 2020)", CONSTANT, ONCE, f"{LOSSES}:divergence"
+)
+CERTIFIED = Method(
+    "the worst case by intervals, epsilon and weight rising once (Gowal et al. 2018, Oikarinen et al. 2021)",
+    ONCE,
+    ONCE,
+    f"{LOSSES}:worst_case",
+)
 A2C = Method(
     "independent advantage actor-critic: the opponent in every test", ZERO, ZERO, mean_field=False, loops=False
 )
@@ -44,6 +67,8 @@ METHODS: Registry[Method] = Registry(
         "sa-mfac3": f"{__name__}:SA_MFAC3",
         "romfac1": f"{__name__}:ROMFAC1",
         "romfac": f"{__name__}:ROMFAC",
+        "sa-kl": f"{__name__}:SA_KL",
+        "certified": f"{__name__}:CERTIFIED",
         "a2c": f"{__name__}:A2C",
     },
     base=f"{__name__}:Method",

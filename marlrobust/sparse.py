@@ -43,6 +43,11 @@ class SparseStates:
     def to(self, device: torch.device | str) -> SparseStates:
         return SparseStates(self.indices.to(device), self.values.to(device), self.offsets.to(device), self.size)
 
+    def first(self, n: int) -> SparseStates:
+        """The first n of them."""
+        end = int(self.offsets[n])
+        return SparseStates(self.indices[:end], self.values[:end], self.offsets[: n + 1], self.size)
+
     def dense(self, rows: Tensor | None = None) -> Tensor:
         """The states at `rows` (m,) int64, or all of them, as (m, d) float32."""
         if self.values.device.type != "cpu":

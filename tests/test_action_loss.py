@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import marlrobust
-from marlrobust.defenses.action_loss import action_loss
+from marlrobust.defenses.losses import Defended, cross_entropy
 from marlrobust.games.game import Decisions
 from marlrobust.policies.adapters import as_policy
 
@@ -34,7 +34,8 @@ def test_it_is_the_cross_entropy_to_the_clean_action_on_what_the_attack_shows() 
     network, states = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), torch.rand(40, 6)
     attack = marlrobust.attack("pgd", epsilon=0.2, steps=5)
     logits = network(states)
-    found = action_loss(as_policy(network), logits, Decisions.of(states), attack, torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(0)
+    found = cross_entropy(Defended(as_policy(network), Decisions.of(states), logits, epsilon=0.2, steps=5, rng=rng))
     shown = attack.perturb(network, states, torch.Generator().manual_seed(0))
     expected = nn.functional.cross_entropy(network(shown), logits.argmax(1), reduction="none")
     torch.testing.assert_close(found.loss, expected)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from marlrobust.config import resolve
+from marlrobust.defenses.losses import cross_entropy
 from marlrobust.errors import UserError
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.policies.checkpoint import load_policy
@@ -163,7 +164,7 @@ def test_advantages_are_those_of_every_length_weighed_by_the_trace() -> None:
 def learner() -> IPPOLearner:
     torch.manual_seed(0)
     policy = MeanFieldPolicy(30, 4, hidden=16, mean_field=False)
-    return IPPOLearner(policy, settings(gamma=0.9, attack_steps=3), IPPO())
+    return IPPOLearner(policy, settings(gamma=0.9, attack_steps=3, mirrors=False), "walker", cross_entropy, IPPO())
 
 
 def judged(it: IPPOLearner) -> Judged:

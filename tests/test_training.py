@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from marlrobust.defenses.losses import ActionLoss, Defended, Loss, cross_entropy, divergence, worst_case
 from marlrobust.evaluation.rollout import play_rounds
 from marlrobust.games.game import Decisions
 from marlrobust.games.magent.battle import Battle
@@ -115,10 +116,12 @@ def one_batch(n: int = 64) -> Batch:
     return Batch(compress(states), compress(states), mean, mean, actions, rewards, torch.ones(n))
 
 
-def learner() -> MeanFieldLearner:
+def learner(loss: Loss = cross_entropy) -> MeanFieldLearner:
     torch.manual_seed(0)
     policy = MeanFieldPolicy(30, 4, hidden=16, embedding=4)
-    return MeanFieldLearner(policy, settings(gamma=0.9, tau=0.5, gradient_norm=5.0, attack_steps=3))
+    return MeanFieldLearner(
+        policy, settings(gamma=0.9, tau=0.5, gradient_norm=5.0, attack_steps=3, mirrors=False), "soldier", loss
+    )
 
 
 def test_the_critic_learns_the_rewards_of_terminal_transitions() -> None:
@@ -139,19 +142,32 @@ def test_the_targets_follow_by_tau() -> None:
         torch.testing.assert_close(target, (old + new) / 2)
 
 
-def test_the_action_loss_makes_the_actor_robust() -> None:
-    """The same updates with and without mu: the attack flips far fewer actions with it."""
+@pytest.mark.parametrize("loss", [cross_entropy, divergence, worst_case])
+def test_each_loss_makes_the_actor_robust(loss: Loss) -> None:
+    """The same updates with and without it: PGD flips far fewer actions with it."""
     flips = {}
     for mu in (0.0, 1.0):
-        it, batch = learner(), one_batch()
+        it, batch = learner(loss), one_batch()
         for weight in (0.0, mu):
             for _ in range(150):
-                metrics = it.update(
-                    batch, Phase(weight, epsilon=0.1, entropy=0.01, learning_rate=3e-3), torch.Generator()
-                )
+                it.update(batch, Phase(weight, epsilon=0.1, entropy=0.01, learning_rate=3e-3), torch.Generator())
+        it.loss = cross_entropy
         metrics = it.update(batch, Phase(1e-9, epsilon=0.1, entropy=0.01, learning_rate=0.0), torch.Generator())
         flips[mu] = metrics["flip_rate"]
     assert flips[1.0] < 0.5 * flips[0.0]
+
+
+def test_the_loss_is_of_the_first_of_a_batch_where_a_share_is_asked_for() -> None:
+    sizes = []
+
+    def counting(it: Defended) -> ActionLoss:
+        sizes.append((len(it.decisions), len(it.logits)))
+        return cross_entropy(it)
+
+    it = learner(counting)
+    it.settings = it.settings.model_copy(update={"defended_share": 0.3})
+    it.update(one_batch(64), Phase(0.1, epsilon=0.1, entropy=0.01, learning_rate=3e-3), torch.Generator())
+    assert sizes == [(20, 20)]
 
 
 def test_learns_a_small_battle_as_no_random_policy_plays_it(fighters: MeanFieldPolicy) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,15 @@ from torch import Tensor
 from marlrobust.errors import UserError
 from marlrobust.sparse import SparseStates
 
+if TYPE_CHECKING:
+    from gymnasium.spaces import Box
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+Actions = npt.NDArray[Any]
+"""Of n agents: numbers (n,) int64, or where actions are continuous vectors (n, k) float32."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Group:
     """Agents of one kind. role: what their policy is for (two groups of one role share it); size: agents at the start;
     state_size: d, of which the first view_size numbers are the view, the others the agent's own features;
     n_actions: a; team: number of the team to which they belong; shape: of an observation before it was made flat, d
-    numbers in all; None where it always was."""
+    numbers in all; None where it always was; box: where continuous actions lie, of n_actions numbers each; None where
+    actions are discrete; masked: whether decisions carry a mask of the legal actions."""
 
     role: str
     size: int
@@ -33,6 +40,8 @@ class Group:
     n_actions: int
     team: int = 0
     shape: tuple[int, ...] | None = None
+    box: Box | None = None
+    masked: bool = False
 
 
 def can_swap(groups: Sequence[Group]) -> bool:
@@ -49,7 +58,8 @@ class Decisions:
     overwritten by its next step: copy what must last. mean_actions: (n, a) float32, the group's mean action of
     the last step, zeros at the first. round: (n,) in [0, R), agent: (n,) in [0, size), step: (n,) from 0, all int64:
     which agent's decision each row is. group: the number of the group in its game. memory: what the agents remember,
-    a tensor (n, ...) or a tuple of such, for a policy that has a memory; else None.
+    a tensor (n, ...) or a tuple of such, for a policy that has a memory; else None. mask: (n, a) bool, True for the
+    actions that are legal; None where all are.
     """
 
     states: Tensor | SparseStates
@@ -59,19 +69,25 @@ class Decisions:
     step: Ints
     group: int = 0
     memory: Any = None
+    mask: Tensor | None = None
 
     @classmethod
-    def of(cls, states: Tensor, mean_actions: Tensor | None = None) -> Decisions:
+    def of(cls, states: Tensor | SparseStates, mean_actions: Tensor | None = None) -> Decisions:
         """Decisions of n agents of one round, from states (n, d) float32 alone; mean actions are (n, 0) if not given.
 
         Raises UserError for states of another type or shape.
         """
-        if not isinstance(states, Tensor) or states.dtype != torch.float32 or states.dim() != 2:
+        if isinstance(states, SparseStates):
+            numbers = states.values
+        elif isinstance(states, Tensor) and states.dtype == torch.float32 and states.dim() == 2:
+            numbers = states
+        else:
             found = f"{states.dtype}, {tuple(states.shape)}" if isinstance(states, Tensor) else type(states).__name__
             raise UserError(f"states are a float32 tensor of shape (n, d), not {found}: try states.float()")
         n = len(states)
         zeros = np.zeros(n, np.int64)
-        return cls(states, states.new_zeros(n, 0) if mean_actions is None else mean_actions, zeros, np.arange(n), zeros)
+        mean_actions = numbers.new_zeros(n, 0) if mean_actions is None else mean_actions
+        return cls(states, mean_actions, zeros, np.arange(n), zeros)
 
     def __len__(self) -> int:
         return len(self.round)
@@ -101,6 +117,7 @@ class Decisions:
             agent=self.agent[at],
             step=self.step[at],
             memory=of_rows(self.memory, rows),
+            mask=of_rows(self.mask, rows),
         )
 
     @classmethod
@@ -110,7 +127,8 @@ class Decisions:
             np.concatenate(p) for p in zip(*((d.round, d.agent, d.step) for d in parts), strict=True)
         )
         states, means = torch.cat([d.dense for d in parts]), torch.cat([d.mean_actions for d in parts])
-        return cls(states, means, round_, agent, step, parts[0].group, _joined([d.memory for d in parts]))
+        memory, mask = (_joined([getattr(d, name) for d in parts]) for name in ("memory", "mask"))
+        return cls(states, means, round_, agent, step, parts[0].group, memory, mask)
 
     def showing(self, states: Tensor | SparseStates) -> Decisions:
         """The same agents, shown other states (n, d)."""
@@ -120,7 +138,8 @@ class Decisions:
         """The same with its tensors on `device`."""
         if torch.device(device) == self.mean_actions.device:
             return self
-        return replace(self, states=self.states.to(device), mean_actions=self.mean_actions.to(device))
+        mask = None if self.mask is None else self.mask.to(device)
+        return replace(self, states=self.states.to(device), mean_actions=self.mean_actions.to(device), mask=mask)
 
 
 def of_rows(memory: Any, rows: Tensor | slice) -> Any:
@@ -133,7 +152,7 @@ def of_rows(memory: Any, rows: Tensor | slice) -> Any:
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Memories of several parts as one."""
+    """Memories, or masks, of several parts as one."""
     if parts[0] is None:
         return None
     if isinstance(parts[0], tuple):
@@ -144,7 +163,8 @@ def _joined(parts: Sequence[Any]) -> Any:
 class Outcome(NamedTuple):
     """What a step brought the n agents that acted, row by row as they were observed.
 
-    rewards: (n,) float32; dead: (n,) bool, died in this step; mean_actions: (n, a), of this step.
+    rewards: (n,) float32; dead: (n,) bool, died in this step; mean_actions: (n, a), of this step: the mean of the
+    group's actions, where those are numbers the share that each has.
     """
 
     rewards: Floats
@@ -156,12 +176,25 @@ class Game(Protocol):
     """R parallel rounds of G groups of agents, each in a team; teams are numbered from 0."""
 
     rounds: int
+    """R, the rounds that are played side by side."""
+
     groups: tuple[Group, ...]
-    active: Bools  # (R,) rounds that go on
-    ended: Bools  # (R,) rounds ended by the game itself, not by the step limit
-    steps: Ints  # (R,) steps played
-    alive: Ints  # (R, G) living agents of each group
-    swapped: Bools  # (R,) whether the two teams play each other's side
+    """The G groups, in an order that stays."""
+
+    active: Bools
+    """(R,) rounds that go on."""
+
+    ended: Bools
+    """(R,) rounds ended by the game itself, not by the step limit."""
+
+    steps: Ints
+    """(R,) steps played."""
+
+    alive: Ints
+    """(R, G) living agents of each group."""
+
+    swapped: Bools
+    """(R,) whether the two teams play each other's side."""
 
     def reset(self, seeds: Ints, swap: Bools) -> None:
         """Start all R rounds; seeds: (R,) int in [0, 2^31); swap: (R,) whether the teams change sides, which they
@@ -176,8 +209,9 @@ class Game(Protocol):
         """Where the agents just observed are, (n, 2) in cells; zeros in a game without places."""
         ...
 
-    def step(self, actions: Sequence[Ints]) -> Sequence[Outcome]:
-        """Play one action (n,) for every agent just observed, of each group; an outcome for each group."""
+    def step(self, actions: Sequence[Actions]) -> Sequence[Outcome]:
+        """Play one action for every agent just observed, of each group; an outcome for each group. actions: numbers
+        (n,), or vectors (n, k) inside the group's box."""
         ...
 
     def results(self, team: int) -> Mapping[str, npt.NDArray[np.generic]]:

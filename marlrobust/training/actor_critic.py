@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marlrobust.attacks.gradient import PGD
-from marlrobust.attacks.threat import Threat
-from marlrobust.defenses.action_loss import action_loss
+from marlrobust.defenses.losses import Defended, Loss
 from marlrobust.games.game import Decisions, Ints
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.training.learner import Chance, Phase, Transitions
@@ -30,9 +29,12 @@ class Answer(NamedTuple):
 class ActorCritic:
     """Base of a learner (see `Learner`): it says when to learn, and from which losses."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str) -> None:
+    def __init__(
+        self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss | None = None
+    ) -> None:
+        """role: of the agents that it learns for; loss: of the defence, where there is one."""
         s = self.settings = settings
-        self.policy = policy.to(s.device)
+        self.policy, self.loss = policy.to(s.device), loss
         self.device = torch.device(s.device)
         symmetries = s.game.symmetries(role) if s.mirrors else ()
         self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions, symmetries=symmetries)
@@ -66,15 +68,18 @@ class ActorCritic:
     def update_actor(
         self, batch: Batch, answer: Answer, actor_loss: Tensor, phase: Phase, rng: torch.Generator
     ) -> dict[str, float]:
-        """One step down `actor_loss`, to which the entropy bonus and mu times the action loss are added (eq. 12);
+        """One step down `actor_loss`, to which the entropy bonus and mu times the defence's loss are added (eq. 12);
         returns METRICS of it."""
         entropy = -(answer.pi * answer.log_pi).sum(1).mean()
         loss = actor_loss - phase.entropy * entropy
         moved, flipped = 0.0, float("nan")
-        if phase.mu > 0:
-            attack = PGD(threat=Threat(norm="l_inf", epsilon=phase.epsilon), steps=self.settings.attack_steps)
-            decisions = Decisions.of(batch.states.dense(), batch.mean_actions)
-            action = action_loss(self.policy, answer.logits, decisions, attack, rng)
+        if self.loss and phase.mu > 0:
+            n = math.ceil(self.settings.defended_share * len(batch.actions))  # they were drawn in any order
+            decisions = Decisions.of(batch.states.first(n), batch.mean_actions[:n])
+            defended = Defended(
+                self.policy, decisions, answer.logits[:n], phase.epsilon, self.settings.attack_steps, rng
+            )
+            action = self.loss(defended)
             loss = loss + phase.mu * action.loss.mean()
             moved, flipped = action.loss.mean().item(), action.flipped
         self.step(self.actor_optimizer, loss, phase.learning_rate)

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from marlrobust.defenses.losses import Loss
 from marlrobust.defenses.methods import Method
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions, Group, Ints
@@ -40,7 +41,7 @@ class IPPO(Algorithm):
     def learner(self, group: Group, method: Method, settings: TrainSettings) -> Learner:
         """See `Algorithm.learner`."""
         policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=settings.hidden, mean_field=False)
-        return IPPOLearner(policy, settings, group.role, self)
+        return IPPOLearner(policy, settings, group.role, method.loss, self)
 
 
 class Judged(NamedTuple):
@@ -55,8 +56,10 @@ class Judged(NamedTuple):
 class IPPOLearner(ActorCritic):
     """Actor and critic of one role."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, algorithm: IPPO) -> None:
-        super().__init__(policy, settings, role)
+    def __init__(
+        self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss, algorithm: IPPO
+    ) -> None:
+        super().__init__(policy, settings, role, loss)
         self.algorithm = algorithm
 
     def see(self, decisions: Decisions) -> Ints:

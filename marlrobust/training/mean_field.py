@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 
+from marlrobust.defenses.losses import Loss
 from marlrobust.defenses.methods import Method
 from marlrobust.games.game import Group
 from marlrobust.policies.mean_field import MeanFieldPolicy
@@ -33,14 +34,16 @@ class MeanField(Algorithm):
             embedding=settings.embedding,
             mean_field=method.mean_field,
         )
-        return MeanFieldLearner(policy, settings, group.role)
+        return MeanFieldLearner(policy, settings, group.role, method.loss)
 
 
 class MeanFieldLearner(ActorCritic):
     """Actor, critic and their targets of one role (all its teams share them)."""
 
-    def __init__(self, policy: MeanFieldPolicy, settings: LearningSettings, role: str) -> None:
-        super().__init__(policy, settings, role)
+    def __init__(
+        self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss | None = None
+    ) -> None:
+        super().__init__(policy, settings, role, loss)
         self.target = self.modules["target"] = copy.deepcopy(self.policy)
 
     def after_step(self, phase: Phase, chance: Chance) -> list[dict[str, float]]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
-from marlrobust.config import Settings, resolve
+from marlrobust.config import FieldError, Settings, resolve
 from marlrobust.errors import UserError
 from marlrobust.evaluation.settings import Named
 from marlrobust.games import Scenario, kind_of, make_scenario
@@ -24,6 +24,7 @@ class LearningSettings(Settings):
     """What every training has, whoever learns. Lengths are in rounds, played `parallel_rounds` at once."""
 
     noun: ClassVar[str] = "a training"
+    command: ClassVar[str] = "train"
 
     scenario: str = Field(BATTLE, description="Name of the game, or what makes it: pettingzoo:MODULE, MODULE:FUNCTION.")
     game: SerializeAsAny[Scenario] = Field(
@@ -34,6 +35,9 @@ class LearningSettings(Settings):
     parallel_rounds: int = Field(8, ge=1, le=1024, description="Rounds that are played at once.")
     epsilon: float = Field(0.075, ge=0, description="l_inf radius of the attack in training, in state units.")
     attack_steps: int = Field(5, ge=1, le=10_000, description="Gradient steps of the attack in training.")
+    defended_share: float = Field(
+        1.0, gt=0, le=1, description="Share of each batch for which the defence's loss is computed."
+    )
     # with 0.95 the winners of battle stand about: the last opponents are far away
     gamma: float = Field(0.98, ge=0, lt=1, description="Discount of later rewards, per step.")
     learning_rate: float = Field(3e-4, gt=0, description="Step size of the optimiser (before M_norm).")
@@ -57,8 +61,8 @@ class LearningSettings(Settings):
             raise ValueError("the game's settings are a table, as in {max_steps: 400}")
         try:
             return make_scenario(info.data["scenario"], value)
-        except UserError as error:
-            raise UserError(f"game.{error}") from None
+        except FieldError as error:
+            raise error.inside("game") from None
 
 
 class TrainSettings(LearningSettings):
@@ -114,8 +118,8 @@ class TrainSettings(LearningSettings):
     def normal_phase(self) -> dict[str, Any]:
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
         later = {
-            "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps", "opponent_rounds",
-            "past_share", "robust_learning_rate", "robust_entropy", "robust_replay_ratio",
+            "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps", "defended_share",
+            "opponent_rounds", "past_share", "robust_learning_rate", "robust_entropy", "robust_replay_ratio",
         }  # fmt: skip
         return self.model_dump(exclude=later)
 
