@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from marlrobust.cli.command import Command, config_option, game_option, given, o
 from marlrobust.defenses.methods import METHODS
 from marlrobust.progress import Progress
 from marlrobust.training.settings import AdversarySettings, TrainSettings, train_settings
+
+if TYPE_CHECKING:
+    from marlrobust.training.run import Training
 
 
 @click.command("train", cls=Command)
@@ -51,7 +54,11 @@ def command(
 
     from marlrobust.training.run import prepare  # only now: it takes seconds to import
 
-    training = prepare(settings, runs=runs, out=out, resume=resume, overwrite=overwrite, say=say)
+    run(prepare(settings, runs=runs, out=out, resume=resume, overwrite=overwrite, say=say))
+
+
+def run(training: Training) -> None:
+    """Train to the end, or until a signal asks to stop, with its progress."""
     trainer, folder = training.trainer, training.folder
     if training.done:
         click.echo(f"{folder} is trained to its end already")
@@ -60,7 +67,7 @@ def command(
 
         def report(row: dict[str, float]) -> None:
             note = "reward {reward:.0f} kills {kills:.0f} entropy {entropy:.2f} mu {mu:.3f} flips {flip_rate:.2f}"
-            progress.advance(settings.parallel_rounds, note.format(**row))
+            progress.advance(trainer.settings.parallel_rounds, note.format(**row))
 
         trainer.run(stop=_stop_on_signal(), report=report)
     if not trainer.finished:

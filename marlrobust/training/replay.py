@@ -83,12 +83,15 @@ class Mirrors:
         for states in (batch.states, batch.next_states):
             arrays = (states.offsets.numpy(), self.columns, self.turned, states.indices.numpy(), states.values.numpy())
             _mirror(which, *arrays)
-        order = torch.from_numpy(self.inverse[which])
         return batch._replace(
-            mean_actions=batch.mean_actions.gather(1, order),
-            new_mean_actions=batch.new_mean_actions.gather(1, order),
+            mean_actions=self.of_actions(batch.mean_actions, which),
+            new_mean_actions=self.of_actions(batch.new_mean_actions, which),
             actions=torch.from_numpy(self.actions[which, batch.actions.numpy()]),
         )
+
+    def of_actions(self, values: Tensor, which: Ints) -> Tensor:
+        """Values (n, a), one per action, in the same mirrors."""
+        return values.gather(1, torch.from_numpy(self.inverse[which]))
 
 
 class Replay:

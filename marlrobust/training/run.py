@@ -19,9 +19,11 @@ from marlrobust.policies.library import RUNS, Library, training_name
 from marlrobust.rows import slug
 from marlrobust.training.adversary import AgainstTeam
 from marlrobust.training.cast import Cast
+from marlrobust.training.distill import Distillation, student_name
+from marlrobust.training.distill_settings import DistillSettings
 from marlrobust.training.log import LOG, Say, to_stderr
 from marlrobust.training.self_play import SelfPlay
-from marlrobust.training.settings import AdversarySettings, TrainSettings
+from marlrobust.training.settings import AdversarySettings, LearningSettings, TrainSettings
 from marlrobust.training.state import STATE, storing
 from marlrobust.training.trainer import Trainer
 
@@ -41,26 +43,30 @@ class Training:
 
 
 def prepare(
-    settings: TrainSettings | AdversarySettings,
+    settings: LearningSettings,
     *,
     runs: Path,
     out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    trust: bool = False,
     say: Say = to_stderr,
 ) -> Training:
     """Make the trainer of `settings`, brought to where an earlier run of it stopped, and store its settings.
 
     runs: folder of trained policies, and of this one unless `out` names its folder; resume: go on with what is stored
-    there; overwrite: remove that, and begin anew. Raises UserError where a training is stored and neither was asked
-    for, or one of other settings.
+    there; overwrite: remove that, and begin anew; trust: load also policies in files that can run code. Raises
+    UserError where a training is stored and neither was asked for, or one of other settings.
     """
     checked_device(settings.device)
-    name, cast = _cast(settings, Library(runs))
+    name, cast = _cast(settings, Library(runs, trust))
+    settings = cast.settings
     folder = out or runs / slug(settings.scenario) / training_name(name, settings.seed)
     stored = folder / CONFIG
     where = [] if runs == RUNS else ["--runs", str(runs)]
-    again = shlex.join(["marlrobust", "train", "--config", str(stored), *where, "--out", str(folder), "--resume"])
+    again = shlex.join(
+        ["marlrobust", settings.command, "--config", str(stored), *where, "--out", str(folder), "--resume"]
+    )
     if stored.exists() and not overwrite:
         if not resume:
             raise UserError(f"{folder} holds a training already: give --resume to go on, or --overwrite to start anew")
@@ -80,7 +86,7 @@ def prepare(
     return Training(trainer, folder, f"{name} {settings.scenario}", again, done)
 
 
-def _is_of(stored: dict[str, Any], settings: TrainSettings | AdversarySettings) -> bool:
+def _is_of(stored: dict[str, Any], settings: LearningSettings) -> bool:
     """Whether what a training stored are these settings."""
     try:
         return resolve(type(settings), stored) == settings
@@ -88,17 +94,20 @@ def _is_of(stored: dict[str, Any], settings: TrainSettings | AdversarySettings) 
         return False
 
 
-def _cast(settings: TrainSettings | AdversarySettings, library: Library) -> tuple[str, Cast]:
+def _cast(settings: LearningSettings, library: Library) -> tuple[str, Cast]:
     """What the training is called, and who takes part in it."""
     if isinstance(settings, TrainSettings):
         cast = SelfPlay(settings)
         return cast.method, cast
+    assert isinstance(settings, AdversarySettings | DistillSettings)
     teams = settings.game.teams
-    role, *more = roles_of(teams, (0,))
-    if more:
-        raise UserError(f"an adversary is trained for one role, and a team of {settings.scenario} has several")
-    foes = roles_of(teams, (0,), others=True)
-    victim = library.policy(settings.against, settings.scenario, role)
+    own, foes = (roles_of(teams, (0,), others=others) for others in (False, True))
     name = settings.opponent or settings.game.opponent
     opponent = library.opponent(name, settings.scenario, foes) if foes else None
+    if isinstance(settings, DistillSettings):
+        (teacher,) = library.choose([settings.teacher], {settings.scenario: own})
+        return student_name(teacher.name), Distillation(settings, teacher, opponent)
+    if len(own) > 1:
+        raise UserError(f"an adversary is trained for one role, and a team of {settings.scenario} has several")
+    victim = library.policy(settings.against, settings.scenario, own[0])
     return adversary_name(victim.path.parent.name), AgainstTeam(settings, victim, opponent)

@@ -1,0 +1,56 @@
+"""What a distillation can be told."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from marlrobust.config import resolve
+from marlrobust.policies.library import BUNDLED
+from marlrobust.training.settings import MOST_ROUNDS, LearningSettings
+
+
+class DistillSettings(LearningSettings):
+    """A certified student of a team: it does what its teacher does, and no state within epsilon changes it."""
+
+    noun: ClassVar[str] = "a distillation"
+    command: ClassVar[str] = "distill"
+
+    teacher: str = Field(description="The team to learn from: any policy that can be attacked can be a teacher.")
+    teacher_hash: str = Field("", description="Of the teacher's file: another one of that name is refused.")
+    opponent: str | None = Field(None, description="Whom the team plays; if not given, the scenario's opponent.")
+    hidden: int = Field(256, ge=1, le=16_384, description="Width of the student's hidden layers.")
+    embedding: int = Field(64, ge=1, le=16_384, description="Width of the layer that reads the mean action.")
+    rounds: int = Field(160, ge=1, le=MOST_ROUNDS, description="Rounds of the whole training.")
+    teacher_share: float = Field(
+        0.3, ge=0, le=1, description="Share of the training in which the teacher plays too, less and less."
+    )
+    # certain teachers make certain students, whose actions are easier to prove; they win more too
+    sharpness: float = Field(2.0, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
+    weight: float = Field(0.5, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
+    ramp: float = Field(0.6, gt=0, le=1, description="Share of the training in which weight and epsilon rise.")
+    cooling: float = Field(
+        0.4, gt=0, le=1, description="Share of the training in which the step size falls, at its end."
+    )
+    learning_rate: float = Field(5e-4, gt=0, description="Step size of the optimiser.")
+    batch_size: int = Field(256, ge=1, le=1_000_000, description="Decisions per update.")
+    replay_ratio: float = Field(8.0, gt=0, description="Decisions learned from per decision played.")
+    mirrors: bool = Field(False, description="Ask the teacher in the game's mirrors too, where it has some.")
+    # a team trained by self-play can be at home on one side, and stall on the other
+    side: Literal["both", "first", "second"] = Field(
+        "both", description="Side that is played; the student of one side does the same on the other, in the mirror."
+    )
+
+
+def distill_settings(given: dict[str, Any], asked: dict[str, Any]) -> DistillSettings:
+    """Settings of a distillation from what a file gives and what flags ask for; the second wins. Raises UserError that
+    names what does not fit.
+
+    A game's presets are for learning from rewards: they are left alone, and rounds are as long as tests play them. A
+    bundled teacher's name says its game: `zoo:pursuit/mfac`.
+    """
+    teacher = str({**given, **asked}.get("teacher", ""))
+    of, slash, _ = teacher.removeprefix(BUNDLED).partition("/")
+    bundled = {"scenario": of} if teacher.startswith(BUNDLED) and slash else {}
+    return resolve(DistillSettings, bundled, given, asked)
