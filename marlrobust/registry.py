@@ -107,8 +107,12 @@ def imported(path: str) -> Any:
 
 def unknown(noun: str, name: str, known: Iterable[str]) -> str:
     """A sentence for a name that is not among `known`, with the nearest that is."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun.removesuffix('s')}s"
+    return f"unknown {noun} '{name}'{nearest(name, known)} (see 'marlrobust list {plural}')"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of such a sentence: the one of `known` that was probably meant, or all of them."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f": did you mean '{near[0]}'?" if near else f"; there are {', '.join(names) or 'none'}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun.removesuffix('s')}s"
-    return f"unknown {noun} '{name}'{hint} (see 'marlrobust list {plural}')"
+    return f": did you mean '{near[0]}'?" if near else f"; there are {', '.join(names) or 'none'}"

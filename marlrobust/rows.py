@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -283,18 +283,26 @@ Item = Round | Decision
 def pack(facts: Shared, items: Sequence[Item]) -> dict[str, Any]:
     """A cell as JSON-able values: what its rows share, and a column of values for the rest."""
     columns = {name: [getattr(item, name) for item in items] for name in type(items[0]).model_fields}
+P = TypeVar("P", bound=_Part)
+Q = TypeVar("Q", bound=_Part)
     return {"schema_version": SCHEMA, "facts": facts.model_dump(mode="json"), "items": columns}
 
 
-def unpack(content: dict[str, Any], facts: type[Shared], item: type[Item]) -> pd.DataFrame:
-    """The rows of a cell that `pack` made of these two; raises ValueError where it holds something else."""
+def parts(content: dict[str, Any], facts: type[P], item: type[Q]) -> tuple[P, list[Q]]:
+    """What `pack` was given of these two; raises ValueError where `content` holds something else."""
     if content.get("schema_version") != SCHEMA:
         raise ValueError("another version of marlrobust wrote it")
     shared = facts.model_validate(content.get("facts"))
     columns = content.get("items")
     if not isinstance(columns, dict) or not all(isinstance(column, list) for column in columns.values()):
         raise ValueError("it has no rows")
-    items = [item.model_validate(dict(zip(columns, line, strict=True))) for line in zip(*columns.values(), strict=True)]
+    lines = zip(*columns.values(), strict=True)
+    return shared, [item.model_validate(dict(zip(columns, line, strict=True))) for line in lines]
+
+
+def unpack(content: dict[str, Any], facts: type[Shared], item: type[Item]) -> pd.DataFrame:
+    """The rows of a cell, see `parts`."""
+    shared, items = parts(content, facts, item)
     try:
         return frame(shared, items)
     except OverflowError as error:

@@ -33,7 +33,14 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @options(SweepSettings, victims="--victims", budget="--budget", norm="--norm", features="--features")
 @options(SweepSettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @game_options
-@options(SweepSettings, greedy="--greedy/--sample", seed="--seed", workers="--workers", device="--device")
+@options(
+    SweepSettings,
+    replays="--replays/--no-replays",
+    greedy="--greedy/--sample",
+    seed="--seed",
+    workers="--workers",
+    device="--device",
+)
 @config_option
 @runs_option
 @trust_option

@@ -13,7 +13,7 @@ import torch
 
 from marlrobust.attacks.victim_search import FixedVictims
 from marlrobust.attacks.victims import Victims
-from marlrobust.evaluation.observer import Observer
+from marlrobust.evaluation.observer import Observer, Witness
 from marlrobust.evaluation.plan import Cell, parameters_json
 from marlrobust.evaluation.probes import Sample, measure, together
 from marlrobust.evaluation.provenance import computed_by, instructions
@@ -30,13 +30,14 @@ BATCH = 64
 def play(cell: Cell, observers: Sequence[Observer] = ()) -> tuple[Facts, list[Round]]:
     """Play the cell's rounds. On one thread: sums keep their order.
 
-    observers: watch all that is played, rounds in which victims are searched for included.
+    observers: watch all that is played, rounds in which victims are searched for included; witnesses among them watch
+    the cell's own rounds alone.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         sides = cell.load()
-        adversary = _adversary(cell, sides, observers)
+        adversary = _adversary(cell, sides, [o for o in observers if not isinstance(o, Witness)])
         sample = Sample(stream(cell.seed, "checks"))
         rounds = play_numbers(cell, sides, range(cell.rounds), cell.seed, adversary, (*observers, sample))
         decisions = sample.decisions()
@@ -49,7 +50,23 @@ def play(cell: Cell, observers: Sequence[Observer] = ()) -> tuple[Facts, list[Ro
     finally:
         torch.set_num_threads(threads)
     found = adversary.victims if adversary else None
-    return _facts(cell, together(probed), found), rounds
+    return facts_of(cell, together(probed), found), rounds
+
+
+def play_again(cell: Cell, number: int, observers: Sequence[Observer]) -> Round:
+    """The cell's round of this number once more: with all that are played at once with it, whose chance it shares.
+
+    Victims that were searched for are part of the cell already, as `FixedVictims`.
+    """
+    first = number - number % BATCH
+    numbers = range(first, min(first + BATCH, cell.rounds))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        adversary = _adversary(cell, sides := cell.load(), ())
+        return play_numbers(cell, sides, numbers, cell.seed, adversary, observers)[number - first]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def play_numbers(
@@ -107,7 +124,7 @@ def _rehearse(
     return np.array([r.reward for r in played]), np.array([r.swapped for r in played])
 
 
-def _facts(cell: Cell, probed: dict[str, Any], victims: Victims | None) -> Facts:
+def facts_of(cell: Cell, probed: dict[str, Any], victims: Victims | None) -> Facts:
     """What all of the cell's rows share."""
     own, foe, threat = cell.policy, cell.opponent, cell.threat
     teams = list(cell.game.teams)

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -23,10 +23,12 @@ from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import Cell
 from marlrobust.evaluation.play import play
+from marlrobust.evaluation.recording import Recorder, recorded
 from marlrobust.games.game import Game
+from marlrobust.recorded import Recorded
 from marlrobust.rows import Facts, Round
 
-OnRows = Callable[[Cell, Facts, list[Round]], None]
+OnRows = Callable[[Cell, Facts, list[Round], list[Recorded]], None]
 OnTick = Callable[[Cell, float], None]
 
 
@@ -52,25 +54,39 @@ class Ticks(Observer):
             self.untold = 0.0
 
 
-def play_all(cells: Sequence[Cell], workers: int, on_rows: OnRows, on_tick: OnTick) -> None:
+def play_all(
+    cells: Sequence[Cell],
+    workers: int,
+    on_rows: OnRows,
+    on_tick: OnTick,
+    watched: Mapping[str, Sequence[int]] | None = None,
+) -> None:
     """Play `cells` in up to `workers` processes; `on_rows` gets each cell's rows as soon as they are there.
 
+    watched: a cell's name to the numbers of its rounds that are recorded, which `on_rows` gets too.
     on_tick: told of a cell, and of how many of its rounds were played. Whatever ends this, no worker stays.
     """
-    workers = min(workers, len(cells))
+    workers, watched = min(workers, len(cells)), watched or {}
     if workers <= 1:
         for cell in cells:
             on_tick(cell, 0)
-            on_rows(cell, *play(cell, [Ticks(cell.game.max_steps, partial(on_tick, cell))]))
+            ticks = Ticks(cell.game.max_steps, partial(on_tick, cell))
+            on_rows(cell, *_watched(cell, ticks, watched.get(cell.name, ())))
         return
     waiting = list(reversed(cells))
+
+    def hand_over(worker: _Worker) -> None:
+        worker.cell = cell = waiting.pop()
+        worker.pipe.send((cell, watched.get(cell.name, ())))
+        on_tick(cell, 0)
+
     crew: list[_Worker] = []
     busy: dict[Any, _Worker] = {}
     try:
         for _ in range(workers):
             crew.append(worker := _Worker())
             busy[worker.pipe] = worker
-            _hand_over(worker, waiting.pop(), on_tick)
+            hand_over(worker)
         while busy:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]
@@ -82,7 +98,7 @@ def play_all(cells: Sequence[Cell], workers: int, on_rows: OnRows, on_tick: OnTi
                     raise content
                 on_rows(worker.cell, *content)
                 if waiting:
-                    _hand_over(worker, waiting.pop(), on_tick)
+                    hand_over(worker)
                 else:
                     del busy[worker.pipe]
     finally:
@@ -90,10 +106,11 @@ def play_all(cells: Sequence[Cell], workers: int, on_rows: OnRows, on_tick: OnTi
             worker.end()
 
 
-def _hand_over(worker: _Worker, cell: Cell, on_tick: OnTick) -> None:
-    worker.cell = cell
-    worker.pipe.send(cell)
-    on_tick(cell, 0)
+def _watched(cell: Cell, ticks: Ticks, numbers: Sequence[int]) -> tuple[Facts, list[Round], list[Recorded]]:
+    """The cell's rows, and its rounds of these numbers as they were seen."""
+    recorders = [Recorder(numbers, cell.team)] if numbers else []
+    facts, rounds = play(cell, [ticks, *recorders])
+    return facts, rounds, [found for recorder in recorders for found in recorded(cell, facts, rounds, recorder)]
 
 
 class _Worker:
@@ -147,10 +164,10 @@ def _work(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
-            cell = pipe.recv()
+            cell, numbers = pipe.recv()
             try:
                 ticks = Ticks(cell.game.max_steps, lambda rounds: pipe.send(("ticks", rounds)))
-                pipe.send(("rows", play(cell, [ticks])))
+                pipe.send(("rows", _watched(cell, ticks, numbers)))
             except UserError as error:
                 pipe.send(("failed", error))
             except MemoryError:

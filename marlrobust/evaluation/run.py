@@ -19,6 +19,7 @@ from marlrobust.evaluation.store import Store
 from marlrobust.files import write_bytes
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.progress import Progress
+from marlrobust.recorded import Recorded, Replays
 from marlrobust.rows import RECORD, Facts, PolicyFacts, Record, Round, frame, slug
 
 RESULTS = Path("results")
@@ -54,6 +55,7 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
     from marlrobust.devices import checked_device  # only now: these take seconds to import
     from marlrobust.evaluation.plan import Cell, plan
     from marlrobust.evaluation.processes import play_all
+    from marlrobust.evaluation.recording import worth_watching
 
     checked_device(settings.device)
     planned = plan(settings, policies, library)
@@ -72,7 +74,8 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
         policies=tuple(map(_policy_facts, told.values())),
         notes=planned.notes,
     )
-    store = Store(folder / CELLS, say)
+    store, replays = Store(folder / CELLS, say), Replays(folder, say)
+    watched = worth_watching(planned.cells) if settings.replays else {}
     with locked(folder):
         stored = {name: store.read(name, cell.rounds) for name, cell in cells.items()}
         record.write(folder)
@@ -81,7 +84,9 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
         kept = [cell for name, cell in cells.items() if stored[name] is not None]
         with Progress("attack", "rounds", sum(c.work for c in missing), sum(c.cost for c in missing)) as progress:
 
-            def keep(cell: Cell, facts: Facts, rounds: list[Round]) -> None:
+            def keep(cell: Cell, facts: Facts, rounds: list[Round], seen: list[Recorded]) -> None:
+                for round in seen:
+                    replays.write(round)
                 store.write(cell.name, facts, rounds)
                 stored[cell.name] = frame(facts, rounds)
 
@@ -90,7 +95,7 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
 
             # the longest first, so that no worker is left alone with one at the end
             missing.sort(key=lambda cell: (-cell.cost, cell.name))
-            play_all(missing, settings.workers, keep, advance)
+            play_all(missing, settings.workers, keep, advance, watched)
     rows = pd.concat([rows for rows in stored.values() if rows is not None], ignore_index=True)
     return Evaluation(rows, record, folder, len(missing), len(kept))
 

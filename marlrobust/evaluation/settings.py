@@ -134,6 +134,9 @@ class SweepSettings(Played):
     budget: int | None = Field(None, ge=1, description="Attacked steps per round, at most.  [default: no limit]")
     features: Literal["all", "view", "features"] = Field("all", description="Which part of a state may be perturbed.")
     greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.  [default: sample]")
+    replays: bool = Field(
+        True, description="Record a round of each policy, clean and attacked, to be watched in the report."
+    )
     workers: int = Field(1, ge=1, le=1024, description="Processes side by side.  [default: one per core]")
     device: str = Field("cpu", description="cpu or cuda.")
 

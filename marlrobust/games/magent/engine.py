@@ -19,6 +19,9 @@ from magent2.c_lib import _LIB
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Decisions, Floats, Group, Ints, Outcome, can_swap
+from marlrobust.games.magent.stage import Sight
+from marlrobust.games.places import Places
+from marlrobust.recorded import Stage
 from marlrobust.sparse import StateBuffer
 
 Populate = Callable[[Any], None]
@@ -54,6 +57,7 @@ class MagentGame:
         gives for a team."""
         self.rounds, self.max_steps = rounds, max_steps
         self._populate, self._measure = populate, measure
+        self._build, self._sights = build, dict[int, Sight]()
         self._engines = [gridworld.GridWorld(build()) for _ in range(rounds)]
         engine = self._engines[0]
         self._scenery, self._handles = engine.get_handles()[:scenery], engine.get_handles()[scenery:]
@@ -125,6 +129,17 @@ class MagentGame:
             at = ctypes.c_void_p(cells.ctypes.data + 8 * start)
             _LIB.env_get_info(self._engines[r].game, self._handle(r, group), b"pos", at)
         return cells.astype(np.int64)
+
+    def stage(self, round: int) -> Stage:
+        """See `Watchable.stage`."""
+        handles = [self._handle(round, group) for group in range(len(self.groups))]
+        sight = Sight(self._engines[round], self._build(), [*handles, *self._scenery], self.groups)
+        self._sights[round] = sight
+        return sight.stage()
+
+    def places(self, round: int) -> list[Places]:
+        """See `Watchable.places`."""
+        return self._sights[round].places()
 
     def step(self, actions: Sequence[Ints]) -> tuple[Outcome, ...]:
         rows = [np.ascontiguousarray(a, np.int32) for a in actions]
