@@ -278,13 +278,13 @@ class Record(_Part):
 
 Shared = Facts | DecisionFacts
 Item = Round | Decision
+P = TypeVar("P", bound=_Part)
+Q = TypeVar("Q", bound=_Part)
 
 
 def pack(facts: Shared, items: Sequence[Item]) -> dict[str, Any]:
     """A cell as JSON-able values: what its rows share, and a column of values for the rest."""
     columns = {name: [getattr(item, name) for item in items] for name in type(items[0]).model_fields}
-P = TypeVar("P", bound=_Part)
-Q = TypeVar("Q", bound=_Part)
     return {"schema_version": SCHEMA, "facts": facts.model_dump(mode="json"), "items": columns}
 
 
