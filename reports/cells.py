@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from marlrobust.rows import METRICS, Facts
@@ -26,6 +28,7 @@ COUNTED = [*(metric.column for metric in METRICS), "draw", "steps", "decisions",
 """What is counted in each round."""
 
 Key = tuple[Any, ...]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,16 @@ class Cell:
 
     def __getitem__(self, name: str) -> Any:
         return self.facts[name]
+
+    @cached_property
+    def arrays(self) -> dict[str, Floats]:
+        """The columns of `rounds`, (n,) each."""
+        return {str(name): self.rounds[name].to_numpy(float) for name in self.rounds}
+
+    def values(self, column: str) -> Floats:
+        """What is known of a column, (m,)."""
+        found = self.arrays[column]
+        return found[~np.isnan(found)]
 
     def key(self, names: Iterable[str]) -> Key:
         return tuple(self.facts[name] for name in names)
@@ -64,6 +77,17 @@ class Cell:
     def attack(self) -> str:
         """Identity of the attack with its parameters, whatever the radius."""
         return f"{self['attack']} {json.dumps(self.parameters, sort_keys=True)}"
+
+
+def pairs(one: Cell, other: Cell, column: str) -> tuple[Floats, Floats]:
+    """A column's values in the rounds of one number that both cells have, (m,) each: they share start and chance."""
+    a, b = one.rounds.index.to_numpy(), other.rounds.index.to_numpy()
+    left, right = one.arrays[column], other.arrays[column]
+    if not np.array_equal(a, b):
+        _, at, there = np.intersect1d(a, b, assume_unique=True, return_indices=True)
+        left, right = left[at], right[there]
+    known = ~np.isnan(left + right)
+    return left[known], right[known]
 
 
 def cells_of(rows: pd.DataFrame) -> list[Cell]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from marlrobust.reports.cells import THREAT, WHO, Cell, clean_of, grouped
-from marlrobust.reports.statistics import mean_interval
+from marlrobust.reports.statistics import mean_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -67,52 +67,73 @@ CHECKS = {
         "play several counts, such as --agents 0,8,16",
     ),
 }
-"""Rewards and flips are compared round by round (the rounds of one number are pairs), and a difference counts beyond
-its 99 % t interval."""
+"""Rewards and flips are compared round by round (the rounds of one number are pairs), by the 99 % t interval of their
+difference. All of it the wrong way raises a check; one that reaches further than `ROOM` that way leaves it open."""
+
+RAISED, UNCLEAR, PASSED = "raised", "too few rounds", "passed"
+STATES = {"checks": RAISED, "unclear": UNCLEAR, "passed": PASSED}
+"""Column of a table to the state of the checks that it names; a check that was not made is in none."""
+
+ROOM = 0.1
+"""A difference that passes: a share of the usual reward of a round, or of all decisions."""
 
 GRADIENT_FREE = {"random", "square"}
 FLIPPING = {"pgd", "fgsm", "mim", "margin", "apgd-ce", "apgd-dlr"}
 """Attacks that want other decisions: their flips can be compared."""
-GRADIENT = FLIPPING | {"mad", "critic", "targeted", "learned"}
+OTHER_LOSS = {"margin", "apgd-dlr", "mad", "critic", "targeted", "learned"}
+"""Attacks that follow another gradient than the cross-entropy's: where that one is zero says little of them."""
+GRADIENT = FLIPPING | OTHER_LOSS
 
 
-def answers(cells: Sequence[Cell]) -> dict[Cell, dict[str, bool]]:
-    """Each cell to the checks that could be made of it, in the order of `CHECKS`: whether each is raised."""
+def answers(cells: Sequence[Cell]) -> dict[Cell, dict[str, str]]:
+    """Each cell to the checks that could be made of it, in the order of `CHECKS`, with their state."""
     found = {cell: _probed(cell) for cell in cells}
     for check, weaker, stronger in _pairs(cells):
-        compared = [_more(stronger.rounds["reward"], weaker.rounds["reward"])]
+        usual = float(np.sqrt((weaker.rounds["reward"] ** 2).mean()))
+        compared = [_wrong_way(stronger.rounds["reward"], weaker.rounds["reward"], ROOM * usual)]
         names = {stronger["attack"], weaker["attack"]}
         if check in ("noise wins", "fewer steps win") and names <= FLIPPING | GRADIENT_FREE:
-            compared.append(_more(_flip_rates(weaker), _flip_rates(stronger)))
-        if made := [more for more in compared if more is not None]:
-            found[stronger][check] = found[stronger].get(check, False) or any(made)
+            compared.append(_wrong_way(_flip_rates(weaker), _flip_rates(stronger), ROOM))
+        if made := [state for state in compared if state is not None]:
+            found[stronger][check] = _worst([*made, *filter(None, [found[stronger].get(check)])])
     return {cell: {name: own[name] for name in CHECKS if name in own} for cell, own in found.items()}
 
 
-def _probed(cell: Cell) -> dict[str, bool]:
-    """The checks of what was measured with the policy; what was not measured is not checked."""
+def _worst(states: Sequence[str]) -> str:
+    return next(state for state in STATES.values() if state in states)
+
+
+def _probed(cell: Cell) -> dict[str, str]:
+    """The checks of what was measured with the policy on some states; what was not measured is not checked."""
+    states = int(cell["probe_states"])
     zero, rises, noise, probabilities = cell.key(
         ["probe_zero_gradients", "probe_loss_rises", "probe_noise", "probe_probabilities"]
     )
-    checks = {
-        "zero gradients": (zero, zero > 0.1),
-        "loss stays": (rises, rises < 0.75),
-        "random logits": (noise, noise > 0.0),
-        "probabilities": (probabilities, probabilities > 0.9),
-    }
-    return {name: bool(is_raised) for name, (measured, is_raised) in checks.items() if not np.isnan(measured)}
+    shares = {"loss stays": (1 - rises, 0.25), "random logits": (noise, 0.0), "probabilities": (probabilities, 0.9)}
+    if cell["attack"] not in OTHER_LOSS:
+        shares["zero gradients"] = (zero, 0.1)
+    return {name: _above(share, limit, states) for name, (share, limit) in shares.items() if not np.isnan(share)}
+
+
+def _above(share: float, limit: float, states: int) -> str:
+    """Whether a share of states is above its limit; unclear where it is not, and may well be for others."""
+    if share > limit:
+        return RAISED
+    may_be = limit > 0 and states and wilson_interval(round(share * states), states)[1] > limit
+    return UNCLEAR if may_be else PASSED
 
 
 def _flip_rates(cell: Cell) -> pd.Series[float]:
     return cell.rounds["flips"] / cell.rounds["decisions"]  # NaN in a round without attacked decisions
 
 
-def _more(one: pd.Series[float], other: pd.Series[float]) -> bool | None:
-    """Whether `one` is larger than `other` in the rounds that both have, beyond the 99 % interval; None: too few."""
+def _wrong_way(one: pd.Series[float], other: pd.Series[float], room: float) -> str | None:
+    """Whether `one` is larger than `other`, which it should not be, in the rounds that both have; None: too few."""
     difference = (one - other).dropna()
     if len(difference) < 2:
         return None
-    return mean_interval(difference.mean(), difference.std(), len(difference), 0.99)[0] > 0
+    low, high = mean_interval(difference.mean(), difference.std(), len(difference), 0.99)
+    return RAISED if low > 0 else PASSED if high <= room else UNCLEAR
 
 
 def _pairs(cells: Sequence[Cell]) -> Iterator[tuple[str, Cell, Cell]]:

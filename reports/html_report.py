@@ -21,7 +21,7 @@ from marlrobust.reports.labels import DASH, attack_label, attack_name, label, me
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
 from marlrobust.reports.verdict import LIMITS, headlines
-from marlrobust.rows import WIN, Record
+from marlrobust.rows import WIN, PolicyFacts, Record
 
 PATH = re.compile(r"(?<![\w.…:/])/[^\s,;:'\"]+")
 """An absolute path inside a text: it begins where no name, number or address goes before."""
@@ -46,6 +46,8 @@ def render(
     settings = _hidden(record.settings, here)
     styles = drawing.method_style(list(lines["method"].unique()))
     falls, stands = (f"{100 * limit:.0f}" for limit in LIMITS)
+    cards = headlines(tables)
+    fates = [line for card in cards for line in card["lines"]]
     return environment.get_template("report.html.j2").render(
         title="Robustness report",
         date=record.created.replace("T", " "),
@@ -55,7 +57,10 @@ def render(
         stands=stands,
         cut=sections.CUT,
         one_epsilon=len(shown) < len(lines),
-        cards=headlines(tables),
+        cards=cards,
+        changed=any(kept["note"] for line in fates for kept in line["kept"]),
+        halved=any(line["half"] for line in fates),
+        chosen=any(card["name_attack"] for card in cards),
         colours={label(method): colour for method, (colour, _) in styles.items()},
         doubts=sections.doubts(lines),
         strengths=[
@@ -72,7 +77,7 @@ def render(
         command=without_paths(record.command, here),
         facts=_facts(tables.rows, here),
         config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
-        policies=[policy.model_dump() for policy in record.policies],
+        policies=[_policy(policy) for policy in record.policies],
         versions=record.versions,
     )
 
@@ -115,13 +120,29 @@ def _facts(rows: pd.DataFrame, here: Path) -> list[tuple[str, str]]:
     return told + [line for line, is_said in parameters.items() if is_said][: sections.PLACES]
 
 
+def _policy(facts: PolicyFacts) -> dict[str, Any]:
+    """A line about a policy; of one that was brought nobody knows how it was trained."""
+    told = facts.model_dump()
+    unknown = ("rounds", "planned_rounds", "seed") if not facts.planned_rounds else ()
+    return told | dict.fromkeys(unknown, "")
+
+
 def _own_notes(tables: Tables) -> list[str]:
     """What the reader must know and the lines themselves tell."""
     notes = []
     lines, trained = tables.lines, tables.trained
-    silent = [name for name, part in lines.groupby("scenario") if WIN not in metrics_of(part)]
+    teams = tables.rows[["scenario", "team"]].drop_duplicates()
+    together = teams[teams["team"].str.contains("+", regex=False, na=False)]
+    alone = lines[~lines["scenario"].isin(together["scenario"])]
+    silent = [name for name, part in alone.groupby("scenario") if WIN not in metrics_of(part)]
     if silent:
         notes.append(f"In {', '.join(map(str, silent))} nobody can win: there is no win rate to show.")
+    for scenario, team in together.itertuples(index=False):
+        notes.append(
+            f"In {scenario} the teams {team.replace('+', ' and ')} are tested together: the reward is the sum of all. "
+            "What else the game measures, such as a win, is of one team against the others: test a team alone for it "
+            f"(--team {team.partition('+')[0]})."
+        )
     runs = set(trained.loc[trained["trainings"] > 1, "method"])
     if runs:
         notes.append(

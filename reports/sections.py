@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from marlrobust.reports import labels
-from marlrobust.reports.doubts import CHECKS
+from marlrobust.reports.doubts import CHECKS, RAISED, STATES, UNCLEAR
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, where
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import WORDS, constant, headings, said_once, table1
@@ -102,18 +102,20 @@ def training_table(tables: Tables) -> list[dict[str, Any]]:
 
 
 def doubts(lines: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """The `CHECKS` of the attacked lines by their state: raised, passed, or not run."""
+    """The `CHECKS` of the attacked lines by their state: raised, too few rounds to tell, passed, or not run."""
     attacked = lines[lines["attacked_agents"] > 0].drop_duplicates("cell")
-    raised, passed = (
-        attacked[column].str.get_dummies("; ").reindex(columns=list(CHECKS), fill_value=0) > 0
-        for column in ("checks", "passed")
-    )
-    made = raised | passed
-    found: dict[str, list[dict[str, Any]]] = {"raised": [], "passed": [], "not run": []}
+    at = {
+        state: attacked[column].str.get_dummies("; ").reindex(columns=list(CHECKS), fill_value=0) > 0
+        for column, state in STATES.items()
+    }
+    found: dict[str, list[dict[str, Any]]] = {state: [] for state in (*STATES.values(), "not run")}
     for name, check in CHECKS.items():
-        state = "raised" if raised[name].any() else "passed" if passed[name].any() else "not run"
-        told = {"name": name, "meaning": check.meaning, "run": check.run, "places": _places(attacked[raised[name]])}
-        found[state].append(told | {"made": f"made on {made[name].sum()} of {len(attacked)} attacked lines"})
+        state = next((state for state in at if at[state][name].any()), "not run")
+        made = sum(int(of[name].sum()) for of in at.values())
+        told: dict[str, Any] = {"name": name, "meaning": check.meaning, "run": check.run}
+        told |= {"made": f"made on {made} of {len(attacked)} attacked lines", "open": int(at[UNCLEAR][name].sum())}
+        told["places"] = _places(attacked[at[RAISED][name]])
+        found[state].append(told)
     return found
 
 

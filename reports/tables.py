@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marlrobust.reports import doubts, labels, paper, statistics
+from marlrobust.reports import comparisons, doubts, labels, paired, paper, statistics
 from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, grouped
 from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label
 from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate
@@ -26,7 +26,9 @@ class Tables:
     """All that a report shows, computed once.
 
     rows: one per round; lines: of `table`; metrics: those that any row has; trained: of `over_trainings`; strength: of
-    `strength`, None where there is one attack at most.
+    `strength`, None where there is one attack at most; halves: where there are several, the lines of rounds with even
+    numbers and of those with odd ones: the worst is chosen on the first and told of the second, since the worst of
+    several is in part the unluckiest. None where that cannot be, see `LEAST`.
     """
 
     rows: pd.DataFrame
@@ -34,6 +36,11 @@ class Tables:
     metrics: tuple[Metric, ...]
     trained: pd.DataFrame
     strength: pd.DataFrame | None
+    halves: tuple[pd.DataFrame, pd.DataFrame] | None
+
+
+LEAST = 8
+"""Rounds of a cell, at least, to choose on half of them and tell of the other half."""
 
 
 def of(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> Tables:
@@ -42,7 +49,26 @@ def of(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> Tables:
         raise ValueError("no rows to report: run an evaluation first")
     lines = table(rows, wholes)
     several = len(groups(lines[lines["attacked_agents"] > 0])) > 1
-    return Tables(rows, lines, metrics_of(rows), over_trainings(lines), strength(lines) if several else None)
+    halves = _halves(rows, lines, wholes) if several else None
+    return Tables(rows, lines, metrics_of(rows), over_trainings(lines), strength(lines) if several else None, halves)
+
+
+def most_attacked(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines with the most agents attacked, of one epsilon, and the clean ones: what a verdict looks at."""
+    shown = one_epsilon(lines)
+    most = shown.groupby(["scenario", "setting"])["attacked_agents"].transform("max")
+    return shown[shown["attacked_agents"].isin((0,)) | (shown["attacked_agents"] == most)]
+
+
+def _halves(
+    rows: pd.DataFrame, lines: pd.DataFrame, wholes: Sequence[Whole]
+) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    shown = most_attacked(lines)
+    if shown["rounds"].min() < LEAST:
+        return None
+    rows = rows[rows["cell"].isin(shown["cell"])]
+    chosen, told = (table(rows[rows["round"] % 2 == odd], wholes) for odd in (0, 1))
+    return chosen, told
 
 
 def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
@@ -54,11 +80,13 @@ def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
 
 def columns(metrics: Sequence[Metric]) -> list[str]:
     """Of `table`, for rows that have these metrics."""
-    own = [name for m in metrics for name in (*measured(m), *(f"{m.short}_kept{end}" for end in ("", "_low", "_high")))]
+    own = [name for m in metrics for name in (*measured(m), *comparisons.loss_columns(m), f"{m.short}_p")]
+    marks = [f"{m.short}_mark" for m in metrics]
     theirs = [f"paper_{name}" for m in metrics for name in measured(m)[: 1 if m.share else 2]]
     draws = ["draw_rate"] if WIN in metrics else []
     line = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
-    return [*line, *COPIED, "rounds", *own, *draws, "decisions", "flip_rate", "steps_mean", *theirs, "checks", "passed"]
+    counted = ["decisions", "flip_rate", "steps_mean"]
+    return [*line, *COPIED, "rounds", *own, *draws, *counted, *theirs, *marks, *doubts.STATES]
 
 
 def measured(metric: Metric) -> list[str]:
@@ -74,25 +102,53 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
     the whole team is repeated. A clean cell stands at count 0 of every `GROUP` that it is the clean part of.
 
     Shares are in [0, 1]; reward is the team's sum over a round; intervals are 95 %, over rounds, and hold only what is
-    possible. kept: the attacked mean as a share of the clean one, NaN where that is not above 0. flip_rate: of all
-    decisions of attacked agents. paper_...: the paper's numbers, where the cell is what the paper ran. checks, passed:
-    names of the checks that are raised, and that were made and are not raised, joined by "; ".
+    possible. kept, change, scale: see `comparisons.losses`. p: of the rounds with and without the attack being alike,
+    corrected for all lines of the scenario (Holm). flip_rate: of all decisions of attacked agents. paper_...: the
+    paper's numbers, where the cell is what the paper ran. mark: see `comparisons.marks`, of the policies under one
+    attack. checks, unclear, passed: names of the checks that are raised, for which there are too few rounds to tell,
+    and that are passed, joined by "; ".
     """
     cells, metrics = cells_of(rows), metrics_of(rows)
     clean, answers, names = clean_of(cells), doubts.answers(cells), labels.names_of(cells)
+    same = _p_values(clean, metrics)
     numbers = {cell: _numbers(cell, metrics) for cell in cells}
     lines = []
     for cell, group in _places(cells, clean, names):
         line = cell.facts | names[cell] | group | numbers[cell]
         if cell in clean:
-            line |= _kept(cell, clean[cell], numbers, metrics)
-        for column, state in (("checks", True), ("passed", False)):
-            line[column] = "; ".join(name for name, is_raised in answers[cell].items() if is_raised is state)
-        own = cell.key(["scenario", "team_size", "attacked_agents"])
-        for count in [own[2], *(w.asked for w in wholes if (w.scenario, w.team_size, w.team_size) == own)]:
+            for m in metrics:
+                line |= comparisons.losses(cell, clean[cell], numbers[cell], numbers[clean[cell]], m)
+        line |= same.get(cell, {})
+        for column, state in doubts.STATES.items():
+            line[column] = "; ".join(name for name, told in answers[cell].items() if told == state)
+        for count in _counts(cell, wholes):
             lines.append(line | {"attacked_agents": count} | paper.numbers_of(cell, count))
     told = pd.DataFrame(lines, columns=columns(metrics))
-    return labels.in_order(told, [*PANEL, "attacked_agents", "method", "policy"])
+    told = labels.in_order(told, [*PANEL, "attacked_agents", "method", "policy"])
+    by_name = {cell["cell"]: cell for cell in cells}
+    beside = [*PANEL, "attacked_agents"]
+    for m in metrics:
+        parts = [comparisons.marked(part, by_name, beside, m) for _, part in told.groupby("scenario", sort=False)]
+        told[f"{m.short}_mark"] = pd.concat([pd.Series(dtype=object), *parts])
+    return told
+
+
+def _counts(cell: Cell, wholes: Sequence[Whole]) -> list[int]:
+    """The counts at which a cell stands: its own, if it was asked for, and those that mean the same."""
+    own = cell.key(["scenario", "team_size", "attacked_agents"])
+    meant = [w for w in wholes if (w.scenario, w.team_size, w.team_size) == own]
+    return [*([own[2]] if all(w.own for w in meant) else []), *(w.asked for w in meant)]
+
+
+def _p_values(clean: dict[Cell, Cell], metrics: Sequence[Metric]) -> dict[Cell, dict[str, float]]:
+    """Of each attacked cell and its clean one, by the column of a table."""
+    found: dict[Cell, dict[str, float]] = {cell: {} for cell in clean}
+    for own in grouped(clean, lambda cell: cell["scenario"]).values():
+        for m in metrics:
+            corrected = paired.holm([comparisons.p_value(m, cell, clean[cell]) for cell in own])
+            for cell, p in zip(own, corrected, strict=True):
+                found[cell][f"{m.short}_p"] = p
+    return found
 
 
 def _places(
@@ -121,35 +177,15 @@ def _numbers(cell: Cell, metrics: Sequence[Metric]) -> dict[str, Any]:
     found: dict[str, Any] = {"rounds": len(rounds), "decisions": int(rounds["decisions"].sum())}
     found |= {"flip_rate": flip_rate(rounds), "steps_mean": rounds["steps"].mean(), "draw_rate": rounds["draw"].mean()}
     for metric in metrics:
-        values = rounds[metric.column].dropna()
-        n, mean, std = len(values), values.mean(), values.std()
+        values = cell.values(metric.column)
+        n = len(values)
+        mean, std = (values.mean() if n else np.nan), (values.std(ddof=1) if n > 1 else np.nan)
         if n and metric.share:
             ends = statistics.wilson_interval(int(values.sum()), n)
         else:
-            ends = statistics.mean_interval(mean, std, n, within=possible(metric, cell))
+            ends = statistics.mean_interval(mean, std, n, within=metric.ends(cell))
         spread = [] if metric.share else [std]
         found |= dict(zip(measured(metric), [mean, *spread, *ends], strict=True))
-    return found
-
-
-def possible(metric: Metric, facts: Any) -> statistics.Interval:
-    """The least and the largest value that a metric can have in rounds of these facts."""
-    if metric.most is None:
-        return statistics.ANY
-    return 0.0, float(facts[metric.most] if isinstance(metric.most, str) else metric.most)
-
-
-def _kept(cell: Cell, clean: Cell, numbers: dict[Cell, dict[str, Any]], metrics: Sequence[Metric]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for m in metrics:
-        part, whole = numbers[cell], numbers[clean]
-        if not whole[m.mean] > 0:
-            continue
-        correlation = statistics.correlation_of_means(*(one.rounds[m.column].dropna() for one in (cell, clean)))
-        ends, whole_ends = ((of[f"{m.short}_low"], of[f"{m.short}_high"]) for of in (part, whole))
-        low, high = statistics.ratio_interval(part[m.mean], ends, whole[m.mean], whole_ends, correlation)
-        found |= {f"{m.short}_kept": part[m.mean] / whole[m.mean]}
-        found |= {f"{m.short}_kept_low": low, f"{m.short}_kept_high": high}
     return found
 
 
@@ -192,7 +228,7 @@ def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
             means, lows, highs = (part[name].tolist() for name in (m.mean, f"{m.short}_low", f"{m.short}_high"))
             low, high = statistics.interval_of_mean(means, lows, highs)
             line |= {m.mean: float(np.mean(means)), f"{m.short}_low": low, f"{m.short}_high": high}
-            low, high = statistics.training_interval(means, possible(m, first))
+            low, high = statistics.training_interval(means, m.ends(first))
             line |= {f"{m.short}_train_low": low, f"{m.short}_train_high": high}
         told.append(line)
     return pd.DataFrame(told)

@@ -21,6 +21,7 @@ RECORD = Record(id="1", created="2022-05-15T12:00", command="marlrobust attack",
 WHOLES = tuple(Whole(scenario="pursuit", asked=n, team_size=32) for n in (48, 64))
 
 PLAIN: dict[str, Any] = {
+    **{name: field.default for name, field in Round.model_fields.items() if not field.is_required()},
     **{
         "scenario": "battle",
         "team": "red",
@@ -35,7 +36,6 @@ PLAIN: dict[str, Any] = {
     **{"train_rounds": 100, "probe_states": 0, "instructions": "AVX2", "versions": '{"source": "1"}'},
     **{name: math.nan for name in Facts.model_fields if name.startswith("probe_") and name != "probe_states"},
     **{"round": 0, "win": True, "draw": False, "kills": 60, "losses": 40, "reward": 300.0, "steps": 400},
-    **{"captures": None, "success": None},
     **{"cut": False, "swapped": False, "attacked_steps": 0, "decisions": 0, "flips": 0},
 }
 

@@ -85,6 +85,26 @@ def test_rows_that_contradict_each_other_raise_their_check(
         assert (told["reward_mean"] == np.mean(HIGH)).all()
 
 
+def test_too_few_rounds_or_states_pass_nothing() -> None:
+    """What they leave open is told as open: a larger sample might raise it."""
+    wide, shifted = [60.0, 140.0, 90.0, 115.0], [130.0, 70.0, 120.0, 85.0]
+    told = states(*CLEAN, *attacked(wide), *attacked(shifted, attack="random"))
+    assert (told["noise wins"], told["more victims help"]) == ("too few rounds", "passed")
+    assert states(*attacked(wide * 90), *attacked(shifted * 90, attack="random"))["noise wins"] == "passed"
+    for share, n, state in ((0.0, 20, "too few rounds"), (0.0, 200, "passed"), (0.09, 200, "too few rounds")):
+        assert states(*attacked(LOW, probe_states=n, probe_zero_gradients=share))["zero gradients"] == state
+    page_ = page(frame(*CLEAN, *attacked(wide), *attacked(shifted, attack="random")))
+    assert "<h3>Too few rounds to tell</h3>" in page_
+    assert "made on 1 of 2 attacked lines, open on 1" in page_
+
+
+def test_another_losss_gradient_is_not_looked_at() -> None:
+    """Where the cross-entropy is flat, an attack that does not follow it may find its way."""
+    for attack, state in (("pgd", "raised"), ("margin", "not run"), ("mad", "not run"), ("mine", "raised")):
+        told = states(*attacked(LOW, attack=attack, probe_states=200, probe_zero_gradients=0.9))
+        assert told["zero gradients"] == state
+
+
 def test_attacks_that_differ_in_more_than_steps_are_not_compared() -> None:
     many = attacked(HIGH, attack_parameters='{"steps": 50, "start": "state"}')
     few = attacked(LOW, attack_parameters='{"steps": 10, "start": "uniform"}')

@@ -16,7 +16,7 @@ from marlrobust.reports import drawing, figures, html_report, sections, tables, 
 from marlrobust.reports.folder import write_report
 from marlrobust.reports.tables import of, table
 from marlrobust.reports.text import WIDTH, terminal
-from marlrobust.rows import PolicyFacts, Record, dictionary, read_rows
+from marlrobust.rows import METRICS, PolicyFacts, Record, dictionary, read_rows
 from tests.synthetic import ATTACKED, RECORD, WHOLES, frame, rounds, row, synthetic
 from tests.test_tables import THREE, runs_of
 
@@ -108,6 +108,22 @@ def test_the_page_says_what_was_run() -> None:
     assert "all 32 attacked" in told
 
 
+def test_of_a_brought_policy_no_training_is_told() -> None:
+    facts: dict[str, Any] = {"scenario": "battle", "role": "soldier", "method": "mine", "hash": "abc"}
+    brought = PolicyFacts(**facts, name="mine:network", rounds=0, planned_rounds=0, seed=0)
+    stored = PolicyFacts(**facts, name="p", rounds=9, planned_rounds=10, seed=0)
+    told = html_report._policy(brought), html_report._policy(stored)
+    assert [(line["rounds"], line["planned_rounds"], line["seed"]) for line in told] == [("", "", ""), (9, 10, 0)]
+
+
+def test_of_several_teams_together_the_page_says_why_nobody_wins() -> None:
+    rows = frame(*(row(team="red+blue", round=i, win=None, draw=None, kills=None, losses=None) for i in range(3)))
+    told = page(rows)
+    assert "the teams red and blue are tested together: the reward is the sum of all" in told
+    assert "--team red" in told
+    assert "nobody can win" not in told
+
+
 def test_the_page_says_what_epsilon_a_win_and_kept_mean_before_any_number() -> None:
     told = page(synthetic(rounds=2))
     start = told[: told.index("Who stands")]
@@ -157,12 +173,15 @@ def test_a_reports_files_read_back(tmp_path: Path) -> None:
     assert sorted(written) == files()
     assert sorted(path.name for path in (tmp_path / "new" / "report").iterdir()) == sorted(written)
     assert counted[-1] == (len(written), len(written))
-    texts = ["setting", "checks", "passed"]
-    back = pd.read_csv(written["table.csv"], dtype=dict.fromkeys(texts, str)).fillna(dict.fromkeys(texts, ""))
+    texts = ["setting", "checks", "unclear", "passed", *(f"{m.short}_mark" for m in METRICS)]
+    back = pd.read_csv(written["table.csv"], dtype=dict.fromkeys(texts, str))
+    back = back.fillna(dict.fromkeys(set(texts) & set(back.columns), ""))
     assert terminal(pd.read_csv(written["table.csv"])) == terminal(table(rows, WHOLES))
     pd.testing.assert_frame_equal(back, table(rows, WHOLES), check_dtype=False)
     pd.testing.assert_frame_equal(table(read_rows(written["rows.csv"])), table(rows), check_dtype=False)
-    columns = pd.read_csv(written["columns.csv"])
+    columns = pd.read_csv(written["columns.csv"], dtype=str, keep_default_na=False)
+    kills = columns[columns["column"] == "kills"].iloc[0]
+    assert (kills["better"], kills["least"], kills["most"]) == ("higher", "0", "opponents")
     pd.testing.assert_frame_equal(columns, dictionary(), check_dtype=False)
     assert set(columns["column"]) == set(rows.columns)
 

@@ -111,6 +111,15 @@ def test_a_count_above_the_team_repeats_a_line_and_no_round() -> None:
         lines["scenario"] == "battle")].reset_index(drop=True))  # fmt: skip
 
 
+def test_a_size_that_nobody_asked_for_is_no_line() -> None:
+    """`--agents 0,64` where the team has 32."""
+    rows = synthetic(("pursuit",), methods=["mfac"], counts=[32])
+    asked = tuple(whole.model_copy(update={"own": False}) for whole in WHOLES[:1])
+    assert table(rows, asked)["attacked_agents"].tolist() == [0, 48]
+    assert table(rows, WHOLES[:1])["attacked_agents"].tolist() == [0, 32, 48]
+    assert table(rows)["attacked_agents"].tolist() == [0, 32]
+
+
 def test_order() -> None:
     methods = ["a2c", "zeta", "romfac", "alpha", "mfac", "sa-mfac3", "romfac1", "sa-mfac"]
     assert method_order(methods) == [*FIVE, "alpha", "zeta", "a2c"]
