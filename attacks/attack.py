@@ -15,8 +15,10 @@ from torch import Tensor
 
 from marlrobust.attacks.arrays import Plain
 from marlrobust.attacks.threat import Threat
+from marlrobust.attacks.vectors import refuse_misfit
 from marlrobust.games.game import Decisions
 from marlrobust.parameters import Parameters
+from marlrobust.policies.actions import is_continuous
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.layers import known
@@ -38,6 +40,9 @@ class Attack(Parameters, ABC):
 
     summary: ClassVar[str] = ""
     """One line for `marlrobust list attacks`: what it does, and the paper it comes from."""
+
+    continuous: ClassVar[bool] = False
+    """Whether it can be made on a policy whose actions are vectors of numbers, not a choice."""
 
     threat: InstanceOf[Threat]
 
@@ -66,13 +71,16 @@ class Attack(Parameters, ABC):
         the n observations as a whole, in its own float type. policy: a `Policy`; for plain observations anything
         that `as_policy` takes. rng: the only source of randomness, or a seed for one. how: what this attack alone
         takes (`reference` of a gradient attack).
-        Raises UserError for observations that are no floats, and for a policy that remembers without saying so.
+        Raises UserError for observations that are no floats, for a policy that remembers without saying so, and for
+        one whose kind of actions the attack does not fit.
         """
         move: Callable[..., Tensor] = self.move
         if isinstance(states, Decisions):
+            refuse_misfit(self, is_continuous(policy))
             return move(policy, states, _generator(rng, states.mean_actions.device), **how)
         plain = Plain.of(states)
         network = as_policy(policy, plain.shape)
+        refuse_misfit(self, is_continuous(network))
         decisions = plain.decisions(network)
         if not known(network):  # in those nothing can hide
             refuse_hidden_memory(network, decisions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.fast.network import Int8Network
 from marlrobust.attacks.oracle import Loss, Oracle, oracle, with_slope
+from marlrobust.attacks.vectors import drift, vectors_of
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import Vectors, is_continuous
 from marlrobust.policies.adapters.states import StatePolicy
 from marlrobust.policies.layers import Stack
 from marlrobust.policies.policy import Policy
@@ -34,6 +36,10 @@ Steps = Annotated[int, Field(ge=1, description="Gradient steps.")]
 StepSize = Annotated[float, Field(gt=0, description="In state units; none is 2.5 * epsilon / steps.")]
 Restarts = Annotated[int, Field(ge=1, description="Ascents from different starts, of which the best is kept.")]
 Start = Annotated[Literal["state", "uniform"], Field(description="Where the first ascent starts.")]
+Drift = Annotated[
+    Literal["distance", "density"],
+    Field(description="Of continuous actions: ascend their squared distance, or minus the log density, of the clean."),
+]
 
 
 class _Ways(NamedTuple):
@@ -70,6 +76,9 @@ class GradientAttack(Attack):
     keep_best: ClassVar[bool] = False
     """Whether an ascent returns the point with the highest loss that it saw, or its last."""
 
+    noise_first: ClassVar[bool] = False
+    """Whether ascents on continuous actions start from noise, as their loss is flat at the state itself."""
+
     steps: Steps = 10
     step_size: StepSize | None = None
     restarts: Restarts = 1
@@ -86,6 +95,19 @@ class GradientAttack(Attack):
         """What the loss compares with, (n, ...), from the clean decisions and logits: the clean actions (n,)."""
         actions: Tensor = logits.argmax(dim=1)
         return actions
+
+    def of_vectors(
+        self, kind: Vectors, policy: Policy, decisions: Decisions, answers: Tensor, reference: Tensor | None
+    ) -> Loss:
+        """What is ascended where actions are vectors: a loss of answers (n, m), of which the clean ones are given, and
+        perhaps what it compares with. An attack that has such a loss says so by `continuous`."""
+        raise NotImplementedError(f"{type(self).__name__} is continuous, and has no loss for vectors")
+
+    def objective(self, policy: Policy, decisions: Decisions, answers: Tensor, reference: Tensor | None = None) -> Loss:
+        """What is ascended on `decisions`, whose clean answers are (n, m)."""
+        if (kind := vectors_of(policy)) is not None:
+            return self.of_vectors(kind, policy, decisions, answers, reference)
+        return Loss(self.loss, self.reference(policy, decisions, answers) if reference is None else reference)
 
     def step_rule(self, states: Tensor) -> StepRule:
         """A new ascent's steps from `states` (n, d): along the steepest direction of the threat's norm."""
@@ -104,7 +126,7 @@ class GradientAttack(Attack):
         """See `Attack.move`. reference: (n, ...), in place of what the method `reference` would return."""
         with torch.inference_mode(False), torch.no_grad():
             decisions = _ordinary(decisions)
-            starts, ways = self._starts(rng), self._ways(policy, len(decisions))
+            starts, ways = self._starts(policy, rng), self._ways(policy, len(decisions))
             size = ways.together(decisions.dense.shape[1])
             perturbed = torch.empty_like(decisions.dense)
             for first in range(0, len(decisions), size):
@@ -113,20 +135,21 @@ class GradientAttack(Attack):
                 perturbed[rows] = self._perturb(policy, ways, decisions.take(rows), starts, given)
             return perturbed
 
-    def _starts(self, rng: torch.Generator) -> list[torch.Generator | None]:
+    def _starts(self, policy: Policy, rng: torch.Generator) -> list[torch.Generator | None]:
         """A generator for each restart's start, None where that is the state.
 
         Each has its own, drawn in order, so that another restart changes nothing for those before it.
         """
         seeds = torch.randint(2**62, (self.restarts,), generator=rng, device=rng.device).tolist()
         starts = [torch.Generator(rng.device).manual_seed(seed) for seed in seeds]
-        return [None, *starts[1:]] if self.start == "state" else [*starts]
+        flat = self.noise_first and is_continuous(policy)
+        return [None, *starts[1:]] if self.start == "state" and not flat else [*starts]
 
     def _ways(self, policy: Policy, n: int) -> _Ways:
         """How the policy is asked about n states: in integers, if its steps can be taken there and it pays."""
         threat, stack = self.threat, Stack.of(policy)
         adapted = isinstance(policy, StatePolicy)
-        plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed
+        plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed and not is_continuous(policy)
         if self.precision != "auto" or not plain or threat.low is not None or threat.high is not None:
             return _Ways(None, stack, adapted)
         if stack is not None and (stack.size < SMALL or stack.size * n < FEW):
@@ -145,9 +168,7 @@ class GradientAttack(Attack):
         states = decisions.dense
         batch = None if ways.integers is None else ways.integers.batch(states, decisions.mean_actions)
         logits = policy.logits(decisions) if batch is None else batch.clean_logits
-        compared = self.reference(policy, decisions, logits) if reference is None else reference
-
-        loss = Loss(self.loss, compared)
+        loss = self.objective(policy, decisions, logits, reference)
 
         def look(shown: Tensor) -> Tensor:
             return loss(policy.logits(decisions.showing(shown)))
@@ -217,6 +238,21 @@ class PGD(GradientAttack):
     """Projected gradient descent on the cross-entropy to the clean action, as an ascent (eq. 11)."""
 
     summary: ClassVar[str] = "projected gradient ascent on the cross-entropy (Madry et al. 2018)"
+    continuous: ClassVar[bool] = True
+    noise_first: ClassVar[bool] = True
+
+    drift: Drift = "distance"
+
+    def of_vectors(
+        self, kind: Vectors, policy: Policy, decisions: Decisions, answers: Tensor, reference: Tensor | None
+    ) -> Loss:
+        """See `GradientAttack.of_vectors`: the clean action is what is left."""
+        return Loss(*drift(self.drift, kind, answers, reference))
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Attack.parameters`; `drift` only where another than the first was chosen."""
+        own = super().parameters()
+        return {k: v for k, v in own.items() if (k, v) != ("drift", "distance")}
 
     @with_slope(cross_entropy_slope)
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:

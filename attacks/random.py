@@ -24,6 +24,7 @@ class RandomNoise(Attack):
     """
 
     summary: ClassVar[str] = "noise in the ball: uniform, random signs or Gaussian"
+    continuous: ClassVar[bool] = True
 
     kind: Annotated[Literal["uniform", "sign", "gaussian"], Field(description="Distribution of the noise.")] = "uniform"
 

@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.gradient import GradientAttack
+from marlrobust.attacks.oracle import Loss
+from marlrobust.attacks.vectors import lost_value, no_reference
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import Vectors
 from marlrobust.policies.policy import Policy, values_of
 
 
@@ -70,6 +73,7 @@ class Critic(GradientAttack):
     """Descends the value of the true state under the policy of the false one."""
 
     summary: ClassVar[str] = "descent on the true state's value under the perturbed policy (Pattanaik et al. 2018)"
+    continuous: ClassVar[bool] = True
 
     def reference(self, policy: Policy, decisions: Decisions, logits: Tensor) -> Tensor:
         """Q(s, ., m) (n, a) of the clean states: a critic that is shown the false state values what is not there."""
@@ -78,3 +82,9 @@ class Critic(GradientAttack):
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """Minus sum_a pi(a | s') Q(s, a, m), (n,)."""
         return -(F.softmax(logits, 1) * reference).sum(1)
+
+    def of_vectors(
+        self, kind: Vectors, policy: Policy, decisions: Decisions, answers: Tensor, reference: Tensor | None
+    ) -> Loss:
+        """Minus Q(s, a) of the true state and the mean action of the false one."""
+        return Loss(lost_value(kind, policy, decisions), no_reference(answers))

@@ -17,6 +17,7 @@ from marlrobust.attacks.attack import Attack
 from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Decisions, Game, Ints
 from marlrobust.parameters import Parameters
+from marlrobust.policies.actions import is_continuous
 from marlrobust.policies.policy import Policy, has_values, values_of
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -195,6 +196,8 @@ class CriticalVictims(Victims):
         for policy, attack, seen, logits in zip(scene.policies, scene.attacks, scene.seen, scene.logits, strict=True):
             if not has_values(policy):
                 raise UserError("critical victims need a policy with a critic: give it q_values(decisions)")
+            if is_continuous(policy):
+                raise UserError("critical victims are those of a choice between actions: take random, first or worst")
             decisions = seen.to(logits.device)
             decisions = decisions.showing(decisions.dense)
             attacked = decisions.showing(attack.perturb(policy, decisions, scene.rng))

@@ -96,7 +96,7 @@ def played(scenario: str, changes: dict[str, Any]) -> dict[str, Any]:
         decisions = sum(r.decisions for r in rounds)
         line[f"win_{name}"] = round(float(np.mean(wins)), 3) if wins else np.nan
         line[f"reward_{name}"] = round(float(np.mean([r.reward for r in rounds])), 3)
-        line[f"flip_rate_{name}"] = round(sum(r.flips for r in rounds) / decisions, 3) if decisions else np.nan
+        line[f"flip_rate_{name}"] = round(sum(r.flips or 0 for r in rounds) / decisions, 3) if decisions else np.nan
     return line
 
 

@@ -169,8 +169,13 @@ class Round(_Part):
     attacked_steps: Annotated[int, Column("steps", "steps in which the state of at least one agent was moved")]
     decisions: Annotated[int, Column("decisions", "decisions of attacked agents")]
     flips: Annotated[
-        int, Column("decisions", "of those, how many had another likeliest action than without the attack")
-    ]
+        int | None,
+        Column("decisions", "of those, how many had another likeliest action than without the attack; for choices"),
+    ] = None
+    displacement: Annotated[
+        float | None,
+        Column("half ranges", "how far their mean action moved, for vectors: mean over decisions and over its numbers"),
+    ] = None
 
 
 LEADING = (
@@ -377,6 +382,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def flip_rate(rows: pd.DataFrame) -> float:
-    """Share of all attacked decisions in `rows` whose likeliest action changed; NaN where none was attacked."""
-    decisions = int(rows["decisions"].sum())
+    """Share of all attacked decisions in `rows` whose likeliest action changed; NaN where none was attacked, or
+    actions are vectors."""
+    decisions = int(rows.loc[rows["flips"].notna(), "decisions"].sum())
     return float(rows["flips"].sum()) / decisions if decisions else float(np.nan)

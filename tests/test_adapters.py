@@ -16,11 +16,12 @@ from torch.distributions import Categorical
 from marlrobust.attacks import ATTACKS, Threat
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import Vectors, actions_of
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.adapters.files import load_file, named
 from marlrobust.policies.layers import Stack
 from marlrobust.policies.mean_field import MeanFieldPolicy
-from marlrobust.policies.policy import Policy, has_values
+from marlrobust.policies.policy import Policy, has_values, value_of
 
 D, A, N = 6, 3, 20
 
@@ -211,7 +212,7 @@ def test_stable_baselines3(algorithm: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(plain, moved.numpy())
 
 
-def test_stable_baselines3_with_another_network_and_other_actions() -> None:
+def test_stable_baselines3_with_another_network() -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     pytest.importorskip("mpe2")
     env = spread()
@@ -219,10 +220,33 @@ def test_stable_baselines3_with_another_network_and_other_actions() -> None:
     seen = states(model.observation_space.shape[0])
     actions = as_policy(model).logits(Decisions.of(seen)).argmax(1).tolist()
     assert actions == model.predict(seen.numpy(), deterministic=True)[0].tolist()
-    import gymnasium
 
-    with pytest.raises(UserError, match="only discrete ones"):
-        as_policy(sb3.PPO("MlpPolicy", gymnasium.make("Pendulum-v1"), device="cpu"))
+
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "SAC", "TD3", "DDPG"])
+def test_stable_baselines3_with_continuous_actions(algorithm: str, tmp_path: Path) -> None:
+    """Its own mean actions, and its own critic's values, of a model and of its file."""
+    sb3 = pytest.importorskip("stable_baselines3")
+    options: Any = {} if algorithm in ("PPO", "A2C") else {"learning_starts": 50}
+    model = getattr(sb3, algorithm)("MlpPolicy", "Pendulum-v1", seed=0, device="cpu", **options)
+    model.learn(100)
+    model.save(tmp_path / "model.zip")
+    seen = states(3)
+    for policy in (as_policy(model), load_file(tmp_path / "model.zip", trust=True)):
+        kind = actions_of(policy)
+        assert isinstance(kind, Vectors)
+        actions = kind.best(policy.logits(Decisions.of(seen)))
+        expected = model.predict(seen.numpy(), deterministic=True)[0]
+        np.testing.assert_allclose(actions.detach().numpy(), expected, atol=1e-5)
+        assert has_values(policy) == hasattr(model, "critic")
+        if has_values(policy):
+            scaled = torch.from_numpy(model.policy.scale_action(expected))
+            values = torch.cat(model.critic(seen, scaled), 1).min(1).values
+            torch.testing.assert_close(value_of(policy, Decisions.of(seen), actions), values)
+        moved = ATTACKS["pgd"](threat=Threat(epsilon=0.5)).perturb(policy, Decisions.of(seen))
+        noise = ATTACKS["random"](threat=Threat(epsilon=0.5)).perturb(policy, Decisions.of(seen))
+        clean = policy.logits(Decisions.of(seen))
+        ways = [float(kind.moved(clean, policy.logits(Decisions.of(x))).mean()) for x in (noise, moved)]
+        assert ways[0] < ways[1]
 
 
 def trained_torchrl(group: bool) -> Any:

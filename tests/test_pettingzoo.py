@@ -82,13 +82,8 @@ def dictionary() -> Small:
     return Small(MANY, spaces.Discrete(4))
 
 
-def continuous() -> Small:
-    return Small(PIXELS, spaces.Box(-1, 1, (2,)))
-
-
-def masked() -> Small:
-    seen = spaces.Dict({"observation": PIXELS, "action_mask": spaces.MultiBinary(3)})
-    return Small(seen, spaces.Discrete(3))
+def several() -> Small:
+    return Small(PIXELS, spaces.MultiDiscrete([2, 2]))
 
 
 def no_environment() -> dict[str, int]:
@@ -235,8 +230,7 @@ def test_settings_that_are_not_ours_are_the_environments() -> None:
         ("nowhere_at_all:make", {}, "run the command in its folder"),
         (f"{HERE}:smal", {}, "no function that makes an environment"),
         (f"{HERE}:no_environment", {}, "no PettingZoo parallel environment"),
-        (f"{HERE}:continuous", {}, "only discrete actions"),
-        (f"{HERE}:masked", {}, "action_mask"),
+        (f"{HERE}:several", {}, r"agents here act by one choice \(Discrete\), or by floats"),
         (SPREAD, {"agents": 3}, "cannot be made with the options"),
         ("battel", {}, "did you mean 'battle'"),
     ],

@@ -26,7 +26,7 @@ from marlrobust.evaluation.settings import CertifySettings
 from marlrobust.evaluation.store import Store
 from marlrobust.files import digest
 from marlrobust.games import Scenario
-from marlrobust.games.game import Decisions
+from marlrobust.games.game import Decisions, refuse_other_actions
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.bounds import CHUNK, certify
 from marlrobust.policies.layers import TwoHidden
@@ -107,6 +107,7 @@ def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
         (policy, group), *more = match.under_test(chosen)
         if more:
             raise UserError(f"{chosen.full_name} has several roles: certificates are for teams of one")
+        refuse_other_actions(group, "certificates are")
         if TwoHidden.of(as_policy(policy.load(), group.shape)) is None:
             raise UserError(
                 f"{policy.full_name} has a network of another kind: certificates are for two hidden ReLU layers, our "

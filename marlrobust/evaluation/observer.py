@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from marlrobust.games.game import Bools, Decisions, Floats, Game, Ints
+from marlrobust.games.game import Actions, Bools, Decisions, Floats, Game, Ints
 
 
 class Observer:
@@ -24,16 +24,16 @@ class Observer:
 class Acted:
     """What the n agents of one group did in a step.
 
-    group: its number; round, agent: (n,) whose row it is; action: (n,) that was taken; without: (n,) what it had been
-    without the attack, by the same chance; turned: (n,) whether the likeliest action is another one than without the
-    attack; rewards: (n,) float32.
+    group: its number; round, agent: (n,) whose row it is; action: (n,), or (n, k), that was taken; without: what it had
+    been without the attack, by the same chance; turned: (n,) whether the likeliest action is another one than without
+    the attack; rewards: (n,) float32.
     """
 
     group: int
     round: Ints
     agent: Ints
-    action: Ints
-    without: Ints
+    action: Actions
+    without: Actions
     turned: Bools
     rewards: Floats
 

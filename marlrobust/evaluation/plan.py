@@ -14,6 +14,7 @@ import numpy as np
 
 from marlrobust.attacks import ATTACKS, VICTIMS
 from marlrobust.attacks.attack import Attack, Threat
+from marlrobust.attacks.vectors import refuse_misfit
 from marlrobust.attacks.victims import RandomVictims, Victims
 from marlrobust.errors import UserError
 from marlrobust.evaluation.provenance import class_of, computed_by, instructions
@@ -23,7 +24,7 @@ from marlrobust.games import Scenario
 from marlrobust.games.game import Group
 from marlrobust.games.scenario import roles_of, team_numbers
 from marlrobust.parameters import build
-from marlrobust.policies.adapters import as_policy
+from marlrobust.policies.adapters import policy_for
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.policies.policy import Policy
 from marlrobust.rows import NOT_ATTACKED, Whole, slug
@@ -91,9 +92,9 @@ class Cell:
 
     def load(self) -> list[dict[str, Policy]]:
         """The policies of all who play, by role."""
-        shapes = {group.role: group.shape for group in self.groups}
+        groups = {group.role: group for group in self.groups}
         loaded = [side.load(self.device) for side in self.sides]
-        return [{role: as_policy(p, shapes[role]) for role, p in side.items()} for side in loaded]
+        return [{role: policy_for(p, groups[role]) for role, p in side.items()} for side in loaded]
 
     @property
     def threat(self) -> Threat | None:
@@ -169,7 +170,8 @@ def plan(settings: SweepSettings, policies: Sequence[StoredTeam], library: Libra
                 continue
             size = min(count, team_size)
             if count > size:
-                wholes[Whole(scenario=scenario, asked=count, team_size=size)] = None
+                own = size in settings.agents
+                wholes[Whole(scenario=scenario, asked=count, team_size=size, own=own)] = None
             for (name, by_role), (asked, how) in product(attacks, zip(settings.victims, victims, strict=True)):
                 resolved = {p.card.role: by_role[p.card.role].resolved(p, library) for p in policy.policies}
                 who: dict[str, Any] = {"agents": size, "victims": how, "victims_name": asked.name}
@@ -246,7 +248,9 @@ def make_attack(asked: Named, norm: str, epsilon: float, features: str, group: G
         if not mask.any():
             raise UserError(f"the states of a {group.role} have no part '{features}': leave out --features")
     threat = Threat(norm=norm, epsilon=epsilon, features=mask)  # type: ignore[arg-type]
-    return build("attack", asked.name, ATTACKS[asked.name], asked.parameters, threat=threat)
+    made = build("attack", asked.name, ATTACKS[asked.name], asked.parameters, threat=threat)
+    refuse_misfit(made, group.box is not None)
+    return made
 
 
 def _notes(settings: SweepSettings, game: Scenario, teams: tuple[StoredTeam | None, ...]) -> list[str]:

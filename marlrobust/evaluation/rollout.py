@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,16 +15,19 @@ from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
 from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Acted, Observer, Witness
-from marlrobust.games.game import Bools, Decisions, Game, Ints, Outcome, can_swap
-from marlrobust.policies.adapters import as_policy
+from marlrobust.games.game import Actions, Bools, Decisions, Game, Ints, Outcome, can_swap
+from marlrobust.policies.actions import Vectors, actions_of
+from marlrobust.policies.adapters import policy_for
 from marlrobust.policies.hidden_memory import refuse_hidden_memory
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.memory import Memories
-from marlrobust.policies.policy import Policy, checked, sample_actions
+from marlrobust.policies.policy import Policy, checked
 from marlrobust.rows import Round
 from marlrobust.streams import stream, torch_stream
 
 T = TypeVar("T")
+
+Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def play_rounds(
     foes = [g for g in range(len(game.groups)) if g not in own]
     ours = _Side(game, own, policy, seed, numbers, "policy")
     theirs = _Side(game, foes, opponent, seed, numbers, "opponent")
-    tally = _Tally(numbers)
+    tally = _Tally(numbers, any(isinstance(kind, Vectors) for kind in ours.kinds))
     attacked = _Attacked(ours, adversary, seed, numbers, device) if adversary and adversary.count else None
     witnesses = [observer for observer in observers if isinstance(observer, Witness)]
 
@@ -123,12 +127,12 @@ class _Side:
     ) -> None:
         """name: of the side, and of its noise."""
         self.game, self.groups, self.name = game, groups, name
-        self.policies = [
-            as_policy(_for_role(policies, game.groups[g].role, name), game.groups[g].shape) for g in groups
-        ]
-        sizes = [game.groups[g].size for g in groups]
+        own = [game.groups[g] for g in groups]
+        self.policies = [policy_for(_for_role(policies, group.role, name), group) for group in own]
+        self.kinds = [actions_of(policy) for policy in self.policies]
+        sizes = [group.size for group in own]
         self.memories = [Memories(p, game.rounds, size) for p, size in zip(self.policies, sizes, strict=True)]
-        self.noise = _Noise(seed, name, numbers, sizes)
+        self.noise = _Noise(seed, name, numbers, sizes, [kind.parts for kind in self.kinds])
 
     def observe(self, device: str) -> list[Decisions]:
         """What each group's agents see, with what they remember."""
@@ -146,27 +150,29 @@ class _Side:
             refuse_hidden_memory(policy, decisions)
 
     def logits(self, seen: Sequence[Decisions]) -> list[Tensor]:
-        """Logits (n, a) of each group; our own policies read compressed states, others get them dense."""
+        """Answers (n, m) of each group, logits where actions are discrete; our own policies read compressed states,
+        others get them dense."""
         answers = []
-        for g, policy, decisions in zip(self.groups, self.policies, seen, strict=True):
-            n_actions = self.game.groups[g].n_actions
+        for g, policy, kind, decisions in zip(self.groups, self.policies, self.kinds, seen, strict=True):
+            widths = kind.widths(self.game.groups[g].n_actions)
             if not len(decisions):
-                answers.append(decisions.mean_actions.new_zeros(0, n_actions))
+                answers.append(decisions.mean_actions.new_zeros(0, widths[0]))
                 continue
             if type(policy) is not MeanFieldPolicy:  # a subclass may read its states otherwise
                 decisions = decisions.showing(decisions.dense)
-            answers.append(checked(policy.logits(decisions), len(decisions), n_actions, f"the {self.name}"))
+            answers.append(checked(policy.logits(decisions), len(decisions), widths, f"the {self.name}"))
         return answers
 
     def chance(self, seen: Sequence[Decisions]) -> list[Tensor]:
-        """The noise of this step's actions: a number (n,) for the agents of each group."""
+        """The noise of this step's actions: numbers (n, p) for the agents of each group, p as its actions take."""
         return self.noise.draw(seen, self.game.active)
 
-    def choose(self, logits: Sequence[Tensor], chance: Sequence[Tensor | None]) -> dict[int, Ints]:
-        """An action (n,) for each agent of each group, by the group's number: the likeliest where there is no
-        chance."""
+    def choose(self, logits: Sequence[Tensor], chance: Sequence[Tensor | None]) -> dict[int, Actions]:
+        """An action, (n,) or (n, k), for each agent of each group, by the group's number: the likeliest where there is
+        no chance."""
         chosen = [
-            x.argmax(1) if u is None else sample_actions(x, u.to(x.device)) for x, u in zip(logits, chance, strict=True)
+            kind.best(x) if u is None else kind.drawn(x, u.to(x.device))
+            for kind, x, u in zip(self.kinds, logits, chance, strict=True)
         ]
         return {g: actions.cpu().numpy() for g, actions in zip(self.groups, chosen, strict=True)}
 
@@ -176,14 +182,14 @@ class _Side:
         clean: Sequence[Tensor],
         logits: Sequence[Tensor],
         chance: Sequence[Tensor | None],
-        actions: Mapping[int, Ints],
+        actions: Mapping[int, Actions],
         outcomes: Sequence[Outcome],
     ) -> list[Acted]:
         """What each group did, for who watches; clean: the logits (n, a) without the attack."""
         without = self.choose(clean, chance)
         told = []
-        for g, decisions, before, after in zip(self.groups, seen, clean, logits, strict=True):
-            turned = (before.argmax(1) != after.argmax(1)).cpu().numpy()
+        for g, kind, decisions, before, after in zip(self.groups, self.kinds, seen, clean, logits, strict=True):
+            turned = (kind.moved(before, after) > 0).cpu().numpy()
             rewards, who = outcomes[g].rewards, (g, decisions.round, decisions.agent)
             told.append(Acted(*who, action=actions[g], without=without[g], turned=turned, rewards=rewards))
         return told
@@ -220,12 +226,12 @@ class _Attacked:
         if not any(may[d.round].any() for d in seen):
             return everyone
         chosen = self._victims(seen, logits)
-        found: list[tuple[Ints, Bools, Bools]] = []  # rounds of the attacked rows, which changed, which flipped
+        found: list[tuple[Ints, Bools, Doubles]] = []  # rounds of the attacked rows, which changed, how far they moved
         for k, decisions in enumerate(seen):
             rows = np.flatnonzero(chosen[decisions.round, self.starts[k] + decisions.agent] & may[decisions.round])
             if len(rows):
-                shown, changed, flipped = self._attack(k, decisions, logits[k], torch.from_numpy(rows), observers)
-                found.append((decisions.round[rows], changed, flipped))
+                shown, changed, moved = self._attack(k, decisions, logits[k], torch.from_numpy(rows), observers)
+                found.append((decisions.round[rows], changed, moved))
                 if decisions.memory is not None:
                     everyone[k] = _with(decisions, rows, shown)
         if found:
@@ -251,12 +257,13 @@ class _Attacked:
 
     def _attack(
         self, k: int, seen: Decisions, logits: Tensor, rows: Tensor, observers: Sequence[Observer]
-    ) -> tuple[Tensor, Bools, Bools]:
-        """What the agents of some rows of group k are shown (m, d), and whether each state, and argmax, changed (m,).
+    ) -> tuple[Tensor, Bools, Doubles]:
+        """What the agents of some rows of group k are shown (m, d), whether each state changed, and how far each action
+        moved (m,): by 1 where the likeliest of discrete ones is another.
 
         A state that comes back unchanged keeps its logits bit for bit.
         """
-        policy = self.side.policies[k]
+        policy, kind = self.side.policies[k], self.side.kinds[k]
         rows = rows.to(logits.device)
         clean = seen.take(rows)
         shown = self.attacks[k].perturb(policy, clean, self.attack_rng)
@@ -264,13 +271,13 @@ class _Attacked:
             observer.attacked(clean, shown)
         changed = (shown != clean.dense).any(1)
         moved = rows[changed]
-        flipped = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
+        ways = torch.zeros(len(rows), dtype=torch.float64, device=logits.device)
         if len(moved):
             attacked = policy.logits(clean.take(changed).showing(shown[changed]))
-            checked(attacked, len(moved), logits.shape[1], "the policy under attack")
-            flipped[changed] = attacked.argmax(1) != logits[moved].argmax(1)
+            checked(attacked, len(moved), logits.shape[1:], "the policy under attack")
+            ways[changed] = kind.moved(logits[moved], attacked)
             logits[moved] = attacked
-        return shown, changed.cpu().numpy(), flipped.cpu().numpy()
+        return shown, changed.cpu().numpy(), ways.cpu().numpy()
 
 
 def _with(seen: Decisions, rows: Ints, shown: Tensor) -> Decisions:
@@ -281,37 +288,42 @@ def _with(seen: Decisions, rows: Ints, shown: Tensor) -> Decisions:
 
 
 class _Noise:
-    """One uniform number per agent and step, from each round's own stream: a death shifts nobody's numbers."""
+    """Uniform numbers for each agent and step, from each round's own stream: a death shifts nobody's numbers."""
 
-    def __init__(self, seed: int, name: str, rounds: Sequence[int], sizes: Sequence[int]) -> None:
-        """sizes: of the groups that draw from it."""
+    def __init__(self, seed: int, name: str, rounds: Sequence[int], sizes: Sequence[int], parts: Sequence[int]) -> None:
+        """sizes: of the groups that draw from it; parts: numbers that an action of each takes."""
         self.streams = [stream(seed, name, r) for r in rounds]
-        self.starts = np.cumsum([0, *sizes])
+        self.parts = parts
+        self.starts = np.cumsum([0, *(size * p for size, p in zip(sizes, parts, strict=True))])
         self.numbers = np.zeros((len(rounds), int(self.starts[-1])), np.float32)
 
     def draw(self, seen: Sequence[Decisions], active: Bools) -> list[Tensor]:
-        """Numbers (n,) in [0, 1) for the agents of each group."""
+        """Numbers (n, p) in [0, 1) for the agents of each group."""
         for r in np.flatnonzero(active).tolist():
             self.streams[r].random(out=self.numbers[r], dtype=np.float32)
-        drawn = zip(self.starts, seen, strict=False)
-        return [torch.from_numpy(self.numbers[d.round, start + d.agent]) for start, d in drawn]
+        drawn = []
+        for start, parts, d in zip(self.starts, self.parts, seen, strict=False):
+            columns = start + d.agent[:, None] * parts + np.arange(parts)
+            drawn.append(torch.from_numpy(self.numbers[d.round[:, None], columns]))
+        return drawn
 
 
 class _Tally:
     """Sums by round."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self.numbers = numbers
-        self.reward = np.zeros(len(numbers))
-        self.decisions, self.flips, self.attacked_steps = np.zeros((3, len(numbers)), np.int64)
+    def __init__(self, numbers: Sequence[int], continuous: bool) -> None:
+        """continuous: whether actions under test are vectors, which do not flip but move."""
+        self.numbers, self.continuous = numbers, continuous
+        self.reward, self.moved = np.zeros((2, len(numbers)))
+        self.decisions, self.attacked_steps = np.zeros((2, len(numbers)), np.int64)
 
     def rewarded(self, rounds: Ints, rewards: np.ndarray) -> None:
         self.reward += np.bincount(rounds, rewards, minlength=len(self.reward))
 
-    def attacked(self, rounds: Ints, changed: Bools, flipped: Bools) -> None:
+    def attacked(self, rounds: Ints, changed: Bools, moved: Doubles) -> None:
         self.attacked_steps[np.unique(rounds[changed])] += 1
         self.decisions += np.bincount(rounds, minlength=len(self.decisions))
-        self.flips += np.bincount(rounds[flipped], minlength=len(self.flips))
+        self.moved += np.bincount(rounds, moved, minlength=len(self.moved))
 
     def rounds(self, game: Game, tested: Sequence[int]) -> list[Round]:
         columns = {
@@ -322,8 +334,15 @@ class _Tally:
             "swapped": game.swapped,
             "attacked_steps": self.attacked_steps,
             "decisions": self.decisions,
-            "flips": self.flips,
+            **self._moves(),
             **(game.results(tested[0]) if len(tested) == 1 else {}),  # of several teams together a game says nothing
         }
         values = {name: column.tolist() for name, column in columns.items()}
         return [Round(**{name: column[r] for name, column in values.items()}) for r in range(game.rounds)]
+
+    def _moves(self) -> dict[str, np.ndarray]:
+        """What the attack did to the actions: how many flipped, or how far vectors moved."""
+        if not self.continuous:
+            return {"flips": self.moved.astype(np.int64)}
+        ways = [moved / n if n else None for moved, n in zip(self.moved, self.decisions, strict=True)]
+        return {"displacement": np.array(ways, object)}

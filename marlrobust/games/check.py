@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from marlrobust.errors import UserError
-from marlrobust.games.game import Decisions, Game, Ints, Outcome, can_swap
+from marlrobust.games.broken import GameError
+from marlrobust.games.game import Actions, Decisions, Game, Ints, Outcome, can_swap
 from marlrobust.games.scenario import Scenario
 from marlrobust.rows import Round
 from marlrobust.sparse import SparseStates
@@ -30,7 +31,7 @@ def check_game(game: Game | Scenario, *, steps: int = 60, seed: int = 0) -> None
         for fault in _faults(made, steps, seed):
             found[fault] = None
     except Exception as error:  # of the game's own code: told as the last of its faults, the traceback above it
-        found[f"it raises {error!r}"] = None
+        found[f"it raises {error.fault if isinstance(error, GameError) else repr(error)}"] = None
         raise UserError("this game cannot be played: " + "; ".join(found)) from error
     if found:
         raise UserError("this game cannot be played: " + "; ".join(found))
@@ -78,6 +79,10 @@ def _groups(game: Game) -> Iterator[str]:
             yield f"{who} has a view of {group.view_size} in states of {group.state_size} numbers: it must be a part"
         if group.shape is not None and int(np.prod(group.shape)) != group.state_size:
             yield f"{who} has observations of shape {group.shape}, and states of {group.state_size} numbers"
+        if group.box is not None and int(np.prod(group.box.shape)) != group.n_actions:
+            yield f"{who} has actions in {group.box}, and says that they are {group.n_actions} numbers"
+        if group.box is not None and group.masked:
+            yield f"{who} has continuous actions and a mask of legal ones: masks are for choices"
     sizes: dict[str, tuple[int, int]] = {}
     for group in game.groups:
         if sizes.setdefault(group.role, (group.state_size, group.n_actions)) != (group.state_size, group.n_actions):
@@ -127,6 +132,10 @@ class _Play:
             if self.broken:
                 return
             draws = [rng.random(sum(group.size for group in groups)) for rng in rngs]
+            if any((wrong := self._illegal(g, d)) for g, d in enumerate(seen)):
+                self.broken = True
+                yield wrong
+                return
             actions = [self._actions(g, d, draws) for g, d in enumerate(seen)]
             kept = [(d.round.copy(), d.agent.copy()) for d in seen]
             outcomes = game.step(actions)
@@ -191,11 +200,35 @@ class _Play:
         for r in np.unique(d.round).tolist():
             self.told.append((r, g, states[d.round == r].tobytes()))
 
-    def _actions(self, g: int, d: Decisions, draws: Sequence[np.ndarray]) -> Ints:
-        """Random ones, which depend on the agent's round and number alone."""
+    def _illegal(self, g: int, d: Decisions) -> str:
+        """Why a policy could play an action that is not legal; nothing where it cannot."""
+        group, mask = self.game.groups[g], d.mask
+        if mask is None:
+            return f"group {g} is masked, and observe({g}) shows no mask" if group.masked and len(d) else ""
+        if not group.masked:
+            return (
+                f"observe({g}) shows a mask, and group {g} is not masked: a policy could play actions that are not "
+                "legal (an environment that tells of them in its infos does so at reset, too)"
+            )
+        if tuple(mask.shape) != (len(d), group.n_actions) or str(mask.dtype) != "torch.bool":
+            return f"the mask of observe({g}) must be ({len(d)}, {group.n_actions}) bool"
+        return "" if bool(mask.any(1).all()) else f"observe({g}) shows an agent that has no legal action"
+
+    def _actions(self, g: int, d: Decisions, draws: Sequence[np.ndarray]) -> Actions:
+        """Random legal ones, which depend on the agent's round and number alone."""
+        group = self.game.groups[g]
         start = sum(group.size for group in self.game.groups[:g])
-        table = np.array([draw[start : start + self.game.groups[g].size] for draw in draws])
-        chosen: Ints = (table[d.round, d.agent] * self.game.groups[g].n_actions).astype(np.int64)
+        table = np.array([draw[start : start + group.size] for draw in draws])
+        share = table[d.round, d.agent]
+        if group.box is not None:
+            low, high = (end.reshape(-1).astype(np.float64) for end in (group.box.low, group.box.high))
+            low = np.where(np.isfinite(low), low, np.minimum(high, 1) - 2)
+            high = np.where(np.isfinite(high), high, low + 2)
+            parts = (share[:, None] * (1 + np.arange(group.n_actions))) % 1
+            return (low + parts * (high - low)).astype(np.float32)
+        legal = np.ones((len(d), group.n_actions), np.bool_) if d.mask is None else d.mask.numpy()
+        nth = (share * legal.sum(1)).astype(np.int64)
+        chosen: Ints = (legal.cumsum(1) > nth[:, None]).argmax(1)
         return chosen
 
     def _outcome(self, g: int, outcome: Outcome, rounds: Ints, agents: Ints) -> Iterator[str]:
@@ -215,7 +248,7 @@ class _Play:
             return
         if not np.isfinite(outcome.rewards).all():
             yield f"rewards of group {g} are not all finite numbers"
-        if n and not np.allclose(outcome.mean_actions.sum(1), 1, atol=1e-4):
+        if n and group.box is None and not np.allclose(outcome.mean_actions.sum(1), 1, atol=1e-4):
             yield f"mean_actions of group {g} must be shares of actions, which sum to 1"
         for r in np.unique(rounds).tolist():
             self.told.append((r, g, outcome.rewards[rounds == r].tobytes()))

@@ -44,6 +44,15 @@ class Group:
     masked: bool = False
 
 
+def refuse_other_actions(group: Group, what: str) -> None:
+    """Raises UserError where the group's agents do something else than choose between actions that are all legal."""
+    if group.box is not None or group.masked:
+        does = (
+            f"acts by vectors of numbers ({group.box})" if group.box is not None else "has actions that are not legal"
+        )
+        raise UserError(f"{what} for agents that choose between actions, all of them legal; a {group.role} here {does}")
+
+
 def can_swap(groups: Sequence[Group]) -> bool:
     """Whether there are two teams, of groups of the same roles and sizes in the same order: they can change sides."""
     one, other = ([(g.role, g.size) for g in groups if g.team == team] for team in (0, 1))

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from marlrobust.errors import UserError
 from marlrobust.files import file_hash
+from marlrobust.games.broken import broken
 from marlrobust.games.scenario import Scenario, Teams
 from marlrobust.games.spaces import Grouping, Kind, kinds_of
 from marlrobust.rows import REWARD, SUCCESS, Metric
@@ -77,10 +78,11 @@ class Parallel(Scenario):
 
     def make(self, rounds: int) -> ParallelGame:
         """See `Scenario.make`."""
+        from marlrobust.games.copies import Here
         from marlrobust.games.pettingzoo import ParallelGame
 
-        environments = [self.made() for _ in range(rounds)]
-        return ParallelGame(environments, self._kinds, list(self.teams.values()), self.max_steps)
+        copies = Here(self.environment, self.made, rounds, self._kinds)
+        return ParallelGame(copies, rounds, self._kinds, list(self.teams.values()), self.max_steps)
 
     def made(self) -> Any:
         """One environment."""
@@ -99,7 +101,11 @@ class Parallel(Scenario):
 @lru_cache(16)
 def _kinds(environment: str, options: str, grouping: Grouping) -> list[Kind]:
     made = _made(environment, json.loads(options))
-    found = kinds_of(made, grouping)
+    try:
+        _, infos = made.reset(seed=0)  # which may tell of legal actions
+    except Exception as error:
+        raise broken(environment, error, "when it is reset with the seed 0") from error
+    found = kinds_of(made, grouping, infos)
     made.close()
     return found
 

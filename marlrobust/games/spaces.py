@@ -4,9 +4,10 @@ states."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from marlrobust.errors import UserError
-from marlrobust.games.game import Floats
+from marlrobust.games.game import Actions, Bools, Floats
+
+MASK = "action_mask"
+"""What PettingZoo calls the legal actions, beside an observation or in `infos`."""
 
 Grouping = Literal["kind", "space", "agent"]
 
@@ -22,12 +26,44 @@ Grouping = Literal["kind", "space", "agent"]
 @dataclass(frozen=True, eq=False)
 class Kind:
     """Agents of one group. role: what their policy is for; agents: their names, in the environment's order;
-    observations, actions: their spaces."""
+    space, actions: of what the environment shows them, and takes from them; in_infos: whether `infos` tell which
+    actions are legal."""
 
     role: str
     agents: tuple[str, ...]
-    observations: spaces.Space[Any]
-    actions: spaces.Discrete
+    space: spaces.Space[Any]
+    actions: spaces.Discrete | spaces.Box
+    in_infos: bool = False
+
+    @cached_property
+    def observations(self) -> spaces.Space[Any]:
+        """Of what a policy sees: all but a mask of legal actions."""
+        if not _has_mask(self.space):
+            return self.space
+        rest = {name: part for name, part in self.space.spaces.items() if name != MASK}
+        return next(iter(rest.values())) if len(rest) == 1 else spaces.Dict(rest)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the environment tells which actions are legal."""
+        return self.in_infos or _has_mask(self.space)
+
+    @property
+    def box(self) -> spaces.Box | None:
+        """Where continuous actions lie; None where actions are discrete."""
+        return self.actions if isinstance(self.actions, spaces.Box) else None
+
+    def seen(self, shown: Any) -> Any:
+        """What a policy sees of what the environment shows."""
+        if not _has_mask(self.space):
+            return shown
+        rest = {name: part for name, part in shown.items() if name != MASK}
+        return next(iter(rest.values())) if len(rest) == 1 else rest
+
+    def legal(self, shown: Any, info: Any) -> Bools | None:
+        """(a,) bool, the legal actions of an agent; None where the environment says nothing."""
+        told = shown[MASK] if _has_mask(self.space) else info.get(MASK)
+        return None if told is None else np.asarray(told).astype(bool).reshape(-1)
 
     @property
     def state_size(self) -> int:
@@ -49,11 +85,24 @@ class Kind:
 
     @property
     def n_actions(self) -> int:
-        return int(self.actions.n)
+        """a, or the numbers of a continuous action."""
+        return int(spaces.flatdim(self.actions))
 
-    def action(self, number: int) -> int:
-        """The environment's own number of an action."""
-        return number + int(self.actions.start)
+    def vectors(self, actions: Actions) -> Floats:
+        """Actions of n agents as (n, a) float32: numbers as one-hot vectors, continuous ones as they are."""
+        found = actions if self.box is not None else np.eye(self.n_actions)[actions]
+        return np.asarray(found, np.float32)
+
+    def action(self, chosen: Any) -> Any:
+        """An action as the environment takes it."""
+        if isinstance(self.actions, spaces.Box):
+            return np.asarray(chosen, self.actions.dtype).reshape(self.actions.shape)
+        return int(chosen) + int(self.actions.start)
+
+
+def _has_mask(space: Any) -> TypeGuard[spaces.Dict]:
+    """Whether an observation holds a mask of legal actions beside something to see."""
+    return isinstance(space, spaces.Dict) and MASK in space.spaces and len(space.spaces) > 1
 
 
 def flat(space: spaces.Space[Any], observation: Any) -> Floats:
@@ -77,10 +126,13 @@ def _split(of: Sequence[spaces.Space[Any]], states: Tensor) -> list[Any]:
     return [parts(space, part) for space, part in zip(of, torch.split(states, sizes, dim=1), strict=True)]
 
 
-def kinds_of(environment: Any, grouping: Grouping = "kind") -> list[Kind]:
+def kinds_of(
+    environment: Any, grouping: Grouping = "kind", infos: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Kind]:
     """The groups of an environment's agents, in the order in which the first of each comes. grouping: agents of one
     kind, of the same spaces and, but for a number at its end, the same name; all of the same spaces; or each agent
-    alone. Raises UserError for spaces that no policy here can deal with."""
+    alone. infos: of a reset, which may tell what actions are legal. Raises UserError for spaces that no policy here can
+    deal with."""
     key = _KEYS[grouping]
     groups: list[tuple[Any, list[str]]] = []
     for agent in environment.possible_agents:
@@ -96,9 +148,10 @@ def kinds_of(environment: Any, grouping: Grouping = "kind") -> list[Kind]:
         role = names[0] if grouping == "agent" else _stem(names[0])
         again = sum(r == role or r.startswith(f"{role}-") for r in roles)
         roles.append(f"{role}-{again + 1}" if again else role)
+    told = infos or {}
     return [
-        Kind(role, tuple(names), observations, actions)
-        for role, ((_, observations, actions), names) in zip(roles, groups, strict=True)
+        Kind(role, tuple(names), space, actions, any(MASK in told.get(name, {}) for name in names))
+        for role, ((_, space, actions), names) in zip(roles, groups, strict=True)
     ]
 
 
@@ -112,13 +165,12 @@ _KEYS: dict[Grouping, Callable[[str], str]] = {"kind": _stem, "space": lambda ag
 
 
 def _check(agent: str, observations: Any, actions: Any) -> None:
-    if not isinstance(actions, spaces.Discrete):
+    continuous = isinstance(actions, spaces.Box) and np.issubdtype(actions.dtype, np.floating)
+    if not (isinstance(actions, spaces.Discrete) or continuous):
         raise UserError(
-            f"{agent} has actions of {actions}: only discrete actions can be attacked here; "
-            "give an environment with Discrete actions, if it has an option for that"
+            f"{agent} has actions of {actions}: agents here act by one choice (Discrete), or by floats (Box); "
+            "put a wrapper around the environment that gives one of these"
         )
-    if isinstance(observations, spaces.Dict) and "action_mask" in observations.spaces:
-        raise UserError(f"{agent} is told which actions are legal (action_mask): policies here know of no such mask")
     try:
         size = spaces.flatdim(observations)
     except (NotImplementedError, ValueError):

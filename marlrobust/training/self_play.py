@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from marlrobust.defenses.methods import METHODS
-from marlrobust.games.game import Decisions, Game, Group, can_swap
+from marlrobust.games.game import Decisions, Game, Group, can_swap, refuse_other_actions
 from marlrobust.parameters import build
 from marlrobust.policies.policy import sample_actions
 from marlrobust.streams import stream
@@ -44,6 +44,7 @@ class SelfPlay:
         for i, group in enumerate(self.game.groups):
             if group.role in students:
                 continue
+            refuse_other_actions(group, "the learners here are")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
                 students[group.role] = Student.of(self._algorithm.learner(group, self._method, s))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gymnasium.spaces import Box
 from torch import nn
 
 from marlrobust.errors import UserError
+from marlrobust.games.game import Group
+from marlrobust.policies.actions import Vectors, is_continuous
 from marlrobust.policies.adapters.each_agent import EachAgent
 from marlrobust.policies.adapters.recurrent import RecurrentPolicy
-from marlrobust.policies.adapters.states import Reads, StateCritic, StatePolicy, Takes
+from marlrobust.policies.adapters.states import Reads, StateActionCritic, StateCritic, StatePolicy, Takes
+from marlrobust.policies.masked import Masked
 from marlrobust.policies.policy import Policy
 from marlrobust.registry import imported
 
@@ -23,12 +27,13 @@ LIBRARIES = {
     "onnxruntime": ("marlrobust.policies.adapters.onnx:adapted", ""),
     "ray": ("marlrobust.policies.adapters.rllib:adapted", ""),
 }
-"""Package that a policy's class, or a base of it, comes from, to the function (thing, observation shape) -> Policy, and
-to what a thing must have for it, if anything: a plain module of that package is read as any module."""
+"""Package that a policy's class, or a base of it, comes from, to the function (thing, observation shape, box) ->
+Policy, and to what a thing must have for it, if anything: a plain module of that package is read as any module."""
 
 
-def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
-    """The policy that `thing` is, for observations of `observation_shape`; None where they are flat.
+def as_policy(thing: Any, observation_shape: Shape = None, box: Box | None = None) -> Policy:
+    """The policy that `thing` is, for observations of `observation_shape`; None where they are flat. box: where its
+    actions lie, if they are continuous (a Box of Gymnasium); models of other libraries may know their own.
 
     thing: one of
 
@@ -42,18 +47,26 @@ def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
 
     Its states are (n, *observation_shape), in the type and on the device of a module's weights. What it returns is
     logits (n, a), a distribution with `logits`, a dict with "logits", or a tuple that starts with one of these.
-    Raises UserError for anything else.
+    With a `box`, the method is called `actions` in place of `logits`, a critic is `q_values(states, actions)`, and
+    what is returned is mean actions (n, k), a pair of these and the logarithms of the standard deviations, or a
+    Gaussian of torch.distributions. Raises UserError for anything else.
     """
+    if isinstance(thing, StatePolicy | RecurrentPolicy | EachAgent | Masked):
+        return thing
+    vectors = None if box is None else Vectors(box)
     if isinstance(thing, Mapping | Sequence) and not isinstance(thing, str):
-        return EachAgent.of(thing, lambda part: as_policy(part, observation_shape))
+        return EachAgent.of(thing, lambda part: as_policy(part, observation_shape, box))
     if hasattr(thing, "initial_memory") and hasattr(thing, "step"):
-        return RecurrentPolicy(thing.initial_memory, Reads(thing.step, observation_shape, _weights(thing), others=1))
+        step = Reads(thing.step, observation_shape, _weights(thing), others=1)
+        return RecurrentPolicy(thing.initial_memory, step, vectors)
+    if vectors is not None and callable(getattr(thing, "actions", None)):
+        return _with_actions(thing, observation_shape, vectors)
     if callable(getattr(thing, "logits", None)):
         return _with_logits(thing, observation_shape)
     for base in type(thing).__mro__:
         adapter, mark = LIBRARIES.get(base.__module__.partition(".")[0], ("", ""))
         if adapter and (not mark or hasattr(thing, mark)):
-            adapted: Policy = imported(adapter)(thing, observation_shape)
+            adapted: Policy = imported(adapter)(thing, observation_shape, box)
             return adapted
     if isinstance(thing, nn.Module) and not hasattr(thing, "memoryless"):
         for part in thing.modules():
@@ -68,7 +81,25 @@ def as_policy(thing: Any, observation_shape: Shape = None) -> Policy:
             f"{type(thing).__name__} is no policy: give a torch module, a function from observations to logits, "
             "or an object with logits(states)"
         )
-    return StatePolicy(Reads(function, observation_shape, _weights(function)))
+    return StatePolicy(Reads(function, observation_shape, _weights(function)), actions=vectors)
+
+
+def policy_for(thing: Any, group: Group) -> Policy:
+    """The policy that `thing` is for the agents of a group. Raises UserError where its actions are of another kind."""
+    policy = as_policy(thing, group.shape, group.box)
+    if is_continuous(policy) != (group.box is not None):
+        kinds = ("a choice between actions (logits)", "vectors of numbers (Box)")
+        has, needs = kinds if group.box is not None else kinds[::-1]
+        raise UserError(f"the policy's actions are {has}, and a {group.role} of this game has {needs}")
+    return Masked(policy) if group.masked and not isinstance(policy, Masked) else policy
+
+
+def _with_actions(thing: Any, shape: Shape, vectors: Vectors) -> Policy:
+    """An object whose methods take states, and give continuous actions."""
+    actions = Reads(thing.actions, shape, _weights(thing))
+    if not callable(getattr(thing, "q_values", None)):
+        return StatePolicy(actions, actions=vectors)
+    return StateActionCritic(actions, Reads(thing.q_values, shape, _weights(thing), others=1), actions=vectors)
 
 
 def _with_logits(thing: Any, shape: Shape) -> Policy:

@@ -12,14 +12,17 @@ from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import Vectors, actions_of
 from marlrobust.policies.policy import Policy
 
 
 @dataclass(frozen=True)
 class EachAgent:
-    """policies: by an agent's index; agents may share one. All have the same actions."""
+    """policies: by an agent's index; agents may share one. All have the same actions; `actions` where those are
+    continuous."""
 
     policies: Mapping[int, Policy]
+    actions: Vectors | None = None
 
     @classmethod
     def of(cls, parts: Mapping[int, Any] | Sequence[Any], policy: Callable[[Any], Policy]) -> EachAgent:
@@ -28,7 +31,11 @@ class EachAgent:
         if not given or not all(isinstance(agent, int) for agent in given):
             raise UserError("policies for each agent are a list, or a dict from an agent's index to its policy")
         made = {id(part): policy(part) for part in given.values()}
-        return cls({agent: made[id(part)] for agent, part in given.items()})
+        vectors = [kind for policy in made.values() if isinstance(kind := actions_of(policy), Vectors)]
+        if len(vectors) not in (0, len(made)) or len({kind.squashed for kind in vectors}) > 1:
+            raise UserError("the agents' policies have actions of different kinds: give equal ones")
+        policies = {agent: made[id(part)] for agent, part in given.items()}
+        return cls(policies, vectors[0] if vectors else None)
 
     def logits(self, decisions: Decisions) -> Tensor:
         """See `Policy.logits`; raises UserError for an agent without a policy."""

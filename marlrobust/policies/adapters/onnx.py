@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from marlrobust.errors import UserError
+from marlrobust.policies.actions import Vectors
 from marlrobust.policies.adapters.states import Reads, StatePolicy
 
 FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 """ONNX's names of the float types that a network may read."""
 
 
-def adapted(session: Any, shape: tuple[int, ...] | None) -> StatePolicy:
-    """A policy of an `onnxruntime.InferenceSession` whose first output is logits; `shape`: of an observation.
+def adapted(session: Any, shape: tuple[int, ...] | None, box: Box | None) -> StatePolicy:
+    """A policy of an `onnxruntime.InferenceSession` whose first output is logits, or mean actions in `box`; `shape`: of
+    an observation.
 
     Raises UserError for a network that does not read one array of floats.
     """
@@ -34,7 +37,7 @@ def adapted(session: Any, shape: tuple[int, ...] | None) -> StatePolicy:
         outputs = session.run(None, {name: states.detach().cpu().numpy().astype(kind)})
         return torch.from_numpy(np.asarray(outputs[0]))
 
-    return StatePolicy(Reads(answer, shape))
+    return StatePolicy(Reads(answer, shape), actions=None if box is None else Vectors(box))
 
 
 def loaded(path: Path) -> Any:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from marlrobust.errors import UserError
 from marlrobust.policies.adapters.states import Reads, StatePolicy
 
 
-def adapted(thing: Any, shape: tuple[int, ...] | None) -> StatePolicy:
+def adapted(thing: Any, shape: tuple[int, ...] | None, box: Box | None) -> StatePolicy:
     """A policy of an `RLModule` of one kind of agent; shape: of an observation, None for that of its own space.
 
     Raises UserError for a module with memory, for one of another framework, and for actions that are not discrete.
     """
-    from gymnasium.spaces import Discrete
-
     if not isinstance(thing, nn.Module) or not hasattr(thing, "forward_train"):
         raise UserError(
             f"{type(thing).__name__} is no RLModule on torch: give algorithm.get_module(), or one of its own"

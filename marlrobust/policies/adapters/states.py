@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import Vectors
 
 
 class Takes(Enum):
@@ -105,11 +106,17 @@ def logits_of(answer: Any) -> Tensor:
     return found if found.dtype == torch.float32 else found.float()
 
 
+def answers_of(answer: Any, actions: Vectors | None) -> Tensor:
+    """What a policy answers, as logits (n, a), or as what continuous `actions` are made of."""
+    return logits_of(answer) if actions is None else actions.read(answer)
+
+
 @dataclass(frozen=True)
 class StatePolicy:
-    """A policy by a function of observations."""
+    """A policy by a function of observations. actions: where they are continuous."""
 
     function: Reads
+    actions: Vectors | None = field(default=None, kw_only=True)
 
     @property
     def random(self) -> bool:
@@ -118,7 +125,7 @@ class StatePolicy:
 
     def logits(self, decisions: Decisions) -> Tensor:
         """See `Policy.logits`."""
-        return logits_of(self.function(decisions))
+        return answers_of(self.function(decisions), self.actions)
 
 
 @dataclass(frozen=True)
@@ -130,3 +137,15 @@ class StateCritic(StatePolicy):
     def q_values(self, decisions: Decisions) -> Tensor:
         """See `Critic.q_values`."""
         return logits_of(self.values(decisions))
+
+
+@dataclass(frozen=True)
+class StateActionCritic(StatePolicy):
+    """A policy of continuous actions with a critic. values: of observations and actions (n, k)."""
+
+    values: Reads
+
+    def q_values(self, decisions: Decisions, actions: Tensor) -> Tensor:
+        """See `ActionCritic.q_values`."""
+        value: Tensor = self.values(decisions, actions)
+        return value.float().reshape(len(actions))

@@ -1,0 +1,105 @@
+"""Copies of a PettingZoo environment, stepped one after the other: what each shows, as flat states and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+from marlrobust.errors import UserError
+from marlrobust.games.broken import broken
+from marlrobust.games.game import Bools, Floats
+from marlrobust.games.spaces import Kind, flat
+
+SUCCESS = ("is_success", "success")
+"""What an environment's `infos` may call a task that was done."""
+
+
+class Shown(NamedTuple):
+    """What an agent that is about to act sees. state: (d,) float32; mask: (a,) bool, its legal actions; None where
+    the environment tells of none."""
+
+    state: Floats
+    mask: Bools | None
+
+
+class Brought(NamedTuple):
+    """What a step of one environment brought, by an agent's name. shown: to those that are about to act; dead: who
+    died; cut: whether somebody was truncated; success: who was told of a task, and whether it was done."""
+
+    shown: dict[str, Shown]
+    rewards: dict[str, float]
+    dead: set[str]
+    cut: bool
+    success: dict[str, bool]
+
+
+class Copies(Protocol):
+    """R equal environments, numbered from 0."""
+
+    def reset(self, seeds: Sequence[int]) -> list[dict[str, Shown]]:
+        """Start all, each from its seed; what their agents see."""
+        ...
+
+    def step(self, actions: Mapping[int, Mapping[str, Any]]) -> dict[int, Brought]:
+        """Step some of them, by their numbers, each with an action for each of its agents."""
+        ...
+
+
+class Here:
+    """Copies in this process."""
+
+    def __init__(self, name: str, make: Callable[[], Any], count: int, kinds: Sequence[Kind]) -> None:
+        """name: of the environment, for a user; make: makes one, `count` of them are made; kinds: its agents'."""
+        self.name, self.kinds = name, {agent: kind for kind in kinds for agent in kind.agents}
+        self.environments = [make() for _ in range(count)]
+        self.seeds, self.steps = [0] * count, [0] * count
+
+    def reset(self, seeds: Sequence[int]) -> list[dict[str, Shown]]:
+        """See `Copies.reset`."""
+        started = []
+        for r, seed in enumerate(seeds):
+            self.seeds[r], self.steps[r] = seed, 0
+            with self._told(f"when it is reset with the seed {seed}"):
+                shown, infos = self.environments[r].reset(seed=seed)
+                started.append(self._shown(r, shown, infos))
+        return started
+
+    def step(self, actions: Mapping[int, Mapping[str, Any]]) -> dict[int, Brought]:
+        """See `Copies.step`."""
+        return {r: self._step(r, asked) for r, asked in actions.items()}
+
+    def _step(self, r: int, actions: Mapping[str, Any]) -> Brought:
+        environment = self.environments[r]
+        self.steps[r] += 1
+        with self._told(f"in step {self.steps[r]} of the round with the seed {self.seeds[r]}"):
+            shown, rewards, terminated, truncated, infos = environment.step(dict(actions))
+            return Brought(
+                shown=self._shown(r, shown, infos),
+                rewards={agent: float(rewards.get(agent, 0.0)) for agent in actions},
+                dead={agent for agent in actions if terminated.get(agent, False) and environment.agents},
+                cut=any(truncated.get(agent, False) for agent in actions),
+                success={
+                    agent: any(bool(infos[agent].get(key)) for key in SUCCESS)
+                    for agent in self.kinds
+                    if any(key in infos.get(agent, {}) for key in SUCCESS)
+                },
+            )
+
+    def _shown(self, r: int, seen: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Shown]:
+        """What the agents that are about to act see."""
+        return {
+            agent: Shown(flat(kind.observations, kind.seen(seen[agent])), kind.legal(seen[agent], infos.get(agent, {})))
+            for agent in self.environments[r].agents
+            for kind in [self.kinds[agent]]
+        }
+
+    @contextmanager
+    def _told(self, when: str) -> Iterator[None]:
+        """What the environment raises, as a sentence."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise broken(self.name, error, when) from error
