@@ -10,6 +10,7 @@ from marlrobust.reports import drawing, html_report
 from marlrobust.reports.bracket import stored_bracket
 from marlrobust.reports.figures import pictures
 from marlrobust.reports.tables import Tables
+from marlrobust.reports.trainings import over_runs
 from marlrobust.rows import METRICS, Record, dictionary
 
 NOT_ALWAYS = {
@@ -28,7 +29,7 @@ def write_report(
     """Write rows.csv, columns.csv (what its columns mean), table.csv, figures (.png and .svg) and report.html.
 
     With several attacks also strength.csv, one column per attack, and the figure `attacks`; with several training runs
-    of a method trainings.csv, `tables.over_trainings`; with several epsilons the figure `epsilon`. What an earlier
+    of a method trainings.csv, `trainings.over_runs`; with several epsilons the figure `epsilon`. What an earlier
     report left in `folder`, and this one has not, is removed.
 
     tables: of one evaluation's rows; record: of the same. A bracket that `bracket.write_bracket` left in `folder`
@@ -41,7 +42,7 @@ def write_report(
     if tables.strength is not None:
         frames["strength.csv"] = tables.strength
     if (tables.trained["trainings"] > 1).any():
-        frames["trainings.csv"] = tables.trained
+        frames["trainings.csv"] = over_runs(tables)
     drawn = pictures(tables)
     total = len(frames) + 2 * len(drawn) + 1
     found: dict[str, Path] = {}

@@ -13,13 +13,14 @@ import jinja2
 import pandas as pd
 import yaml
 
-from marlrobust.reports import drawing, sections
+from marlrobust.reports import drawing, sections, trainings
 from marlrobust.reports.bracket import bracket_figure, bracket_text
 from marlrobust.reports.cells import read
 from marlrobust.reports.figures import Picture
 from marlrobust.reports.labels import DASH, attack_label, attack_name, label, method_order
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
+from marlrobust.reports.trainings import FEWEST
 from marlrobust.reports.verdict import LIMITS, headlines
 from marlrobust.rows import WIN, PolicyFacts, Record
 
@@ -46,7 +47,7 @@ def render(
     settings = _hidden(record.settings, here)
     styles = drawing.method_style(list(lines["method"].unique()))
     falls, stands = (f"{100 * limit:.0f}" for limit in LIMITS)
-    cards = headlines(tables)
+    cards, over_runs = headlines(tables), trainings.over_runs(tables)
     fates = [line for card in cards for line in card["lines"]]
     return environment.get_template("report.html.j2").render(
         title="Robustness report",
@@ -72,7 +73,9 @@ def render(
         bracket=None if bracket is None else bracket_text(bracket).to_dict("records"),
         bracket_svg=b"" if bracket is None else drawing.svg(bracket_figure(bracket)),
         tables=[sections.full_table(part) for _, part in lines.groupby("scenario", sort=False)],
-        trainings=sections.training_table(tables),
+        trainings=sections.training_table(tables, over_runs),
+        ranking=sections.ranking(tables),
+        fewest=FEWEST,
         notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
         command=without_paths(record.command, here),
         facts=_facts(tables.rows, here),

@@ -8,9 +8,10 @@ import pandas as pd
 
 from marlrobust.reports import labels
 from marlrobust.reports.doubts import CHECKS, RAISED, STATES, UNCLEAR
-from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, where
+from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, method_order, where, within
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import WORDS, constant, headings, said_once, table1
+from marlrobust.reports.trainings import few, improvements
 from marlrobust.rows import REWARD, Metric
 
 CUT = 300
@@ -87,18 +88,45 @@ def _strength(line: dict[Any, Any] | None, least: float | None) -> dict[str, Any
     }
 
 
-def training_table(tables: Tables) -> list[dict[str, Any]]:
-    """The methods that have several training runs: their means, with intervals over runs and over rounds."""
-    trained = one_epsilon(tables.trained)
+def training_table(tables: Tables, over_runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The methods that have several training runs: each run's mean, and what all of them together say.
+
+    over_runs: of `trainings.over_runs`."""
+    shown = one_epsilon(over_runs)
     body = []
-    for line in trained[trained["trainings"] > 1].to_dict("records"):
+    for line in shown[shown["trainings"] > 1].to_dict("records"):
         told = {"scenario": where(line), "attack": attack_of(line), "method": label(line["method"])}
-        told |= {"attacked": line["attacked_agents"], "runs": line["trainings"]}
-        for m in tables.metrics:
-            told |= {f"{heading(m)}, over runs": measured(line, m, over="_train")}
-            told |= {f"{heading(m)}, over rounds": measured(line, m)}
+        told |= {"attacked": line["attacked_agents"]}
+        for m in (m for m in tables.metrics if isinstance(line.get(f"{m.short}_runs"), str)):
+            name, iqm = heading(m), f"{m.short}_iqm"
+            told |= {
+                f"{name} of each run": line[f"{m.short}_runs"],
+                f"{name}, mean over runs": measured(line, m, over="_train"),
+            }
+            told |= {
+                f"{name}, middle half of runs": within(line[iqm], line[f"{iqm}_low"], line[f"{iqm}_high"], m.digits)
+            }
+            told |= {f"{name}, mean over rounds": measured(line, m)}
         body.append(told)
     return body
+
+
+def ranking(tables: Tables) -> dict[str, Any]:
+    """Which methods train better policies, where enough of each were trained; else why nothing is said."""
+    found = improvements(tables, REWARD)
+    lines = [
+        {
+            "scenario": where(line),
+            "attack": attack_of(line) if line["attacked_agents"] else "not attacked",
+            "attacked": line["attacked_agents"],
+            "a run of": label(line["better"]),
+            "earns more than one of": label(line["other"]),
+            "in": within(line["probability"], line["low"], line["high"]),
+            "so": "better" if line["low"] > 0.5 else "not told apart",
+        }
+        for line in found.to_dict("records")
+    ]
+    return {"lines": lines, "few": [label(method) for method in method_order(few(tables))]}
 
 
 def doubts(lines: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

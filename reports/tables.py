@@ -204,6 +204,16 @@ def one_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[lines["epsilon"] == chosen]
 
 
+def by_training(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines of `table`, with the policy's name for a method where its policies are no runs of one training."""
+    key = ["scenario", "setting", "method"]
+    runs = lines.drop_duplicates([*key, "policy"]).groupby(key)
+    several = runs["policy"].nunique()
+    alike = several[(several > 1) & (runs["train_seed"].nunique() < several)].index
+    apart = pd.MultiIndex.from_frame(lines[key]).isin(alike)
+    return lines.assign(method=lines["policy"].where(apart, lines["method"]))
+
+
 def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
     """One line per method, from the lines of `table`: policies with different training seeds are its training runs.
 
@@ -212,12 +222,7 @@ def over_trainings(lines: pd.DataFrame) -> pd.DataFrame:
     win_train_high …: over training runs (t interval of their means), NaN for one run. Policies of a method whose
     seeds are equal, or not known, are no runs of one training: each is a method of its own here, by its name.
     """
-    key, metrics = ["scenario", "setting", "method"], metrics_of(lines)
-    runs = lines.drop_duplicates([*key, "policy"]).groupby(key)
-    several = runs["policy"].nunique()
-    alike = several[(several > 1) & (runs["train_seed"].nunique() < several)].index
-    apart = pd.MultiIndex.from_frame(lines[key]).isin(alike)
-    named = lines.assign(method=lines["policy"].where(apart, lines["method"]))
+    named, metrics = by_training(lines), metrics_of(lines)
     shared = [*PANEL, "method", "attacked_agents"]
     same = ["team_size", *(name for name in lines.columns if name.startswith("paper_"))]
     told = []
