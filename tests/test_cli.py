@@ -260,6 +260,7 @@ def test_train_refuses_what_is_not_there(tmp_path: Path) -> None:
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "gamma")
     settings.write_text("game: {kil_reward: 1}\n")
     refused(call("train", "--config", settings, "--runs", tmp_path / "runs"), "game.kil_reward: ")
+    refused(call("train", "--game-option", "kil_reward=1", "--runs", tmp_path / "runs"), "--game-option kil_reward: ")
     refused(call("train", "--loop-rounds", 0, "--runs", tmp_path / "runs"), "--loop-rounds: ")
     refused(call("train", "--config", tmp_path / "none.yaml"), "none.yaml")
     assert not (tmp_path / "runs").exists()

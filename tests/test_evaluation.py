@@ -52,7 +52,8 @@ def test_rows_are_true(runs: Path, tmp_path: Path) -> None:
     assert len(done.rows) == 2 * 3 * 3  # 2 policies, 3 rounds; clean, 2 victims and the whole team of 6
     assert sorted(done.rows["attacked_agents"].unique()) == [0, 2, 6]
     assert not done.rows.duplicated(["cell", "round"]).any()
-    assert [(w.asked, w.team_size) for w in done.record.wholes] == [(8, 6), (99, 6)]
+    assert [(w.asked, w.team_size, w.own) for w in done.record.wholes] == [(8, 6, True), (99, 6, True)]
+    assert not sweep(runs, tmp_path, agents=[0, 2, 99]).record.wholes[0].own
 
 
 def test_a_row_counts_decisions_and_flips(runs: Path, tmp_path: Path) -> None:
