@@ -9,6 +9,7 @@ import base64
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -142,12 +143,17 @@ class Recorded:
         """Of its file: readable, and unique."""
         return name_of(self.facts, self.round.round)
 
+    @cached_property
+    def packed(self) -> str:
+        """Its frames as text."""
+        return self.frames.packed()
+
     def content(self) -> dict[str, Any]:
         """As JSON-able values."""
         parts = {"facts": self.facts, "round": self.round, "stage": self.stage}
         told = {name: part.model_dump(mode="json") for name, part in parts.items()}
         who = {"teams": list(self.teams), "tested": list(self.tested)}
-        return {"version": VERSION, **told, **who, "frames": self.frames.packed()}
+        return {"version": VERSION, **told, **who, "frames": self.packed}
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Recorded:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from marlrobust.files import write_bytes
-from marlrobust.reports import drawing, html_report
+from marlrobust.recorded import Replays
+from marlrobust.reports import drawing, html_report, replay
 from marlrobust.reports.bracket import stored_bracket
 from marlrobust.reports.figures import pictures
 from marlrobust.reports.tables import Tables
@@ -33,7 +34,7 @@ def write_report(
     report left in `folder`, and this one has not, is removed.
 
     tables: of one evaluation's rows; record: of the same. A bracket that `bracket.write_bracket` left in `folder`
-    is shown on the page.
+    is shown on the page, and so are the rounds that were recorded.
     wrote: called after each step with the number of files written, and of all to be written. Each file is whole or
     not written. Returns file name -> path. Raises UserError for a bracket that cannot be read.
     """
@@ -58,7 +59,11 @@ def write_report(
         write(f"{picture.file}.svg", svg)
         write(f"{picture.file}.png", drawing.png(picture.figure))
     bracket, note = stored_bracket(folder)
-    write("report.html", html_report.render(tables, record, shown, bracket, [note] if note else []).encode())
+    notes = [note] if note else []
+    recorded, left = replay.fitting(Replays(folder, notes.append).of(set(tables.rows["cell"])))
+    notes += [left] if left else []
+    page = html_report.render(tables, record, shown, bracket, notes, replay.part(recorded))
+    write("report.html", page.encode())
     for name in NOT_ALWAYS - set(found):
         (folder / name).unlink(missing_ok=True)
     return found

@@ -32,10 +32,15 @@ Drawn = Sequence[tuple[Picture, bytes]]
 
 
 def render(
-    tables: Tables, record: Record, drawn: Drawn, bracket: pd.DataFrame | None = None, notes: Sequence[str] = ()
+    tables: Tables,
+    record: Record,
+    drawn: Drawn,
+    bracket: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    replay: str = "",
 ) -> str:
     """The page. drawn: `figures.pictures` of the tables; bracket: `bracket.bracket_table` of the same policies; notes:
-    sentences beside the record's."""
+    sentences beside the record's; replay: `replay.part` of rounds that were recorded."""
     loader = jinja2.PackageLoader("marlrobust.reports", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -57,6 +62,7 @@ def render(
         falls=falls,
         stands=stands,
         cut=sections.CUT,
+        replay=replay,
         one_epsilon=len(shown) < len(lines),
         cards=cards,
         changed=any(kept["note"] for line in fates for kept in line["kept"]),

@@ -12,7 +12,7 @@ from torch import Tensor
 from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Acted, Witness
 from marlrobust.evaluation.plan import Cell
-from marlrobust.games.game import Bools, Decisions, Game
+from marlrobust.games.game import Actions, Bools, Decisions, Game
 from marlrobust.games.places import Watchable
 from marlrobust.policies.bounds import certify
 from marlrobust.policies.layers import TwoHidden
@@ -27,7 +27,7 @@ def watchable(game: Game) -> Watchable:
     """`game`, as one that can be shown; raises UserError where agents are nowhere."""
     if not isinstance(game, Watchable):
         raise UserError("this game does not say where its agents are: there is nothing to show of its rounds")
-    if any(group.n_actions > NOTHING for group in game.groups):
+    if any(group.box is None and group.n_actions > NOTHING for group in game.groups):
         raise UserError(f"a game of more than {NOTHING} actions cannot be recorded")
     return game
 
@@ -95,7 +95,7 @@ class Recorder(Witness):
                 played |= bool(len(rows))
                 at = film.starts[acted.group] + acted.agent[rows]
                 _, marks, action, without = film.frames[-1]
-                action[at], without[at] = acted.action[rows], acted.without[rows]
+                action[at], without[at] = _numbers(acted.action[rows], acted.without[rows])
                 marks[at] |= _marks(acted.turned[rows], TURNED) | _marks(acted.rewards[rows] > 0, GAINED)
                 if game.groups[acted.group].team in self.tested:
                     reward += float(acted.rewards[rows].sum(dtype=np.float64))
@@ -170,6 +170,13 @@ def proofs(cell: Cell) -> Proofs:
         return certify(policy, decisions.dense, decisions.mean_actions, threat.epsilon).certified
 
     return proven
+
+
+def _numbers(action: Actions, without: Actions) -> tuple[Actions, Actions]:
+    """Actions as numbers; of vectors 0, and 1 for one that was another without the attack."""
+    if action.ndim == 1:
+        return action, without
+    return np.zeros(len(action), np.int64), (action != without).any(1).astype(np.int64)
 
 
 def _marks(which: Bools, mark: int) -> U8:
