@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from marlrobust.policies.boxes import worst_margins
 from marlrobust.policies.mean_field import MeanFieldNetwork
 from marlrobust.sparse import SparseStates
 
@@ -40,16 +41,4 @@ def logits_and_worst(
     radius = (high - low) / 2 @ of_states.abs()
     low, high = (centre - radius).relu(), (centre + radius).relu()
     logits: Tensor = network.out((first.relu() @ of_states + of_means).relu())
-    return logits, _margins((low + high) / 2, (high - low) / 2, network.out.weight, network.out.bias, actions)
-
-
-def _margins(centre: Tensor, radius: Tensor, weight: Tensor, bias: Tensor, actions: Tensor) -> Tensor:
-    """The most (n, a) of z_a - z_t, t the row's of `actions` (n,), where the last hidden layer is anything between
-    centre - radius and centre + radius (n, h)."""
-    n_actions = len(weight)
-    logits = torch.addmm(bias, centre, weight.t())
-    middle = logits - logits.gather(1, actions[:, None])
-    order = actions.argsort()  # rows of one target share their margins' weights
-    parts = torch.split(radius[order], actions.bincount(minlength=n_actions).tolist())
-    spread = torch.cat([part @ (weight - weight[t]).abs().t() for t, part in enumerate(parts)])
-    return middle + spread[order.argsort()]
+    return logits, worst_margins((low + high) / 2, (high - low) / 2, network.out.weight, network.out.bias, actions)

@@ -11,7 +11,9 @@ from torch import Tensor
 from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD, Margin
 from marlrobust.games.game import Decisions
-from marlrobust.policies.bounds import _Box, _Layers, certify
+from marlrobust.policies import bounds
+from marlrobust.policies.bounds import certify
+from marlrobust.policies.boxes import Box, Layers
 from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy, MeanFieldShape
 
@@ -82,9 +84,9 @@ def test_no_point_of_a_certified_box_flips(seed: int, mean_field: bool) -> None:
 def test_the_bound_holds_and_crown_is_tighter() -> None:
     net, (states, mean_actions) = network(8, hidden=24), batch(40, 8)
     actions = net(states, mean_actions).argmax(1)
-    box = _Box(_Layers(two_hidden(net)), states.double(), mean_actions.double(), 0.1)
+    box = Box.around(Layers(two_hidden(net)), states, mean_actions, 0.1)
     by_intervals = box.by_intervals(actions)
-    by_crown = box.by_crown(actions)
+    by_crown = bounds.by_crown(box, actions)
     rng = torch.Generator().manual_seed(3)
     least = torch.full((40,), torch.inf)
     for _ in range(500):

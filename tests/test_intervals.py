@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD
 from marlrobust.defenses.intervals import logits_and_worst, worst_logits
 from marlrobust.games.game import Decisions
-from marlrobust.policies.bounds import _Box, _Layers
+from marlrobust.policies.boxes import Box, Layers
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldShape
 from marlrobust.sparse import compress
 from tests.test_bounds import Bare, batch, network, two_hidden
@@ -43,8 +45,8 @@ def test_they_are_the_intervals_of_certificates_up_to_rounding() -> None:
     net, (states, mean_actions) = network(30), batch(40, 30)
     actions = torch.arange(40) % 4  # any target, not the likeliest alone
     worst = worst_logits(net, states, mean_actions, EPSILON, actions)
-    box = _Box(_Layers(two_hidden(net)), states.double(), mean_actions.double(), EPSILON)
-    box.rounding = torch.zeros_like(box.rounding)
+    box = Box.around(Layers(two_hidden(net)), states, mean_actions, EPSILON)
+    box = replace(box, rounding=torch.zeros_like(box.rounding))
     others = worst.scatter(1, actions[:, None], -torch.inf)
     torch.testing.assert_close(-others.amax(1).double(), box.by_intervals(actions), rtol=1e-4, atol=1e-4)
     assert (worst.gather(1, actions[:, None]) == 0).all()

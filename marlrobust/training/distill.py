@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from marlrobust.defenses.intervals import logits_and_worst
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions, Game, Group, can_swap
+from marlrobust.games.scenario import Scenario
+from marlrobust.games.symmetry import Symmetry
 from marlrobust.policies.adapters import as_policy
 from marlrobust.policies.library import StoredTeam
 from marlrobust.policies.mean_field import MeanFieldPolicy
@@ -67,11 +69,9 @@ class Distillation:
             g.role: Student.of(self._learner(i, g, teacher)) for i, g in enumerate(self.game.groups) if g.team == 0
         }
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
-        turned = np.arange(s.parallel_rounds) % 2 == 1
-        if s.side != "both":
-            if not (can_swap(self.game.groups) and all(s.game.symmetries(role) for role in self.students)):
-                raise UserError(f"{s.scenario} has no mirror in which one side is the other: leave out --side")
-            turned = np.full(s.parallel_rounds, s.side == "second")
+        turned = np.full(s.parallel_rounds, s.side == "second")
+        if s.side == "both":
+            turned = np.arange(s.parallel_rounds) % 2 == 1
         self.swapped = can_swap(self.game.groups) & turned
 
     def _learner(self, i: int, group: Group, stored: StoredTeam) -> Pupil:
@@ -103,6 +103,20 @@ class Distillation:
         )
 
 
+def between_sides(scenario: Scenario, role: str) -> Symmetry:
+    """The mirror in which one side of the game looks like the other, for agents of a role of its first team: a round's
+    first states of the one, mirrored, are nearest to those of the other. Raises UserError where there is none."""
+    game, known = scenario.make(1), scenario.symmetries(role)
+    if not (can_swap(game.groups) and known):
+        raise UserError("this game has no mirror in which one side looks like the other: leave out --side")
+    (group,) = (i for i, g in enumerate(game.groups) if g.team == 0 and g.role == role)
+    starts = []
+    for swapped in (False, True):
+        game.reset(np.zeros(1, np.int64), np.array([swapped]))
+        starts.append(game.observe(group).dense.numpy().copy())
+    return min(known, key=lambda mirror: float(np.abs(mirror.of_states(starts[0]).mean(0) - starts[1].mean(0)).sum()))
+
+
 class Pupil(MeanFieldLearner):
     """A learner (see `Learner`) that learns what its teacher does; its critic, if it has none to begin with, as
     Algorithm 1 says."""
@@ -112,16 +126,20 @@ class Pupil(MeanFieldLearner):
     ) -> None:
         super().__init__(policy, settings, role)
         self.teacher, self.learns_critic, self.sharpness = teacher, learns_critic, settings.sharpness
-        symmetries = () if settings.side == "both" else settings.game.symmetries(role)
-        self.mirrors = Mirrors(symmetries, policy.shape.state_size, policy.shape.n_actions)
+        other_side = () if settings.side == "both" else (between_sides(settings.game, role),)
+        self.mirrors = Mirrors(other_side, policy.shape.state_size, policy.shape.n_actions)
 
     def update(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """One step of the actor, and of the critic where it learns; returns METRICS. The flip rate is the share of
         decisions that are not proven."""
-        metrics = super().update(batch, phase, rng) if self.learns_critic else self._update_actor(batch, phase, rng)
-        return {"critic_loss": float("nan"), **metrics}
+        critic_loss = float("nan")
+        if self.learns_critic:
+            critic_loss, _ = self._update_critic(batch, phase)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.target.parameters()), list(self.policy.parameters()), self.settings.tau)
+        return {"critic_loss": critic_loss, **self._imitate(batch, phase, rng)}
 
-    def _update_actor(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
+    def _imitate(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """(1 - mu) CE(student, teacher's probabilities) + mu CE(worst logits, teacher's likeliest action)."""
         with torch.no_grad():
             taught = self.sharpness * _asked(self.teacher, batch)
