@@ -66,15 +66,23 @@ def worst_case(it: Defended) -> ActionLoss:
     if not isinstance(it.policy, MeanFieldPolicy):
         raise UserError(f"intervals are for a mean-field policy, and {type(it.policy).__name__} is none")
     z = it.logits.detach().argmax(1)
-    worst = worst_logits(it.policy.actor, it.decisions.states, it.decisions.mean_actions, it.epsilon, z)
+    with _exactly(it):
+        worst = worst_logits(it.policy.actor, it.decisions.states, it.decisions.mean_actions, it.epsilon, z)
     return ActionLoss(F.cross_entropy(worst, z, reduction="none"), _moved(worst, z))
 
 
 def _attacked(it: Defended, kind: type[GradientAttack]) -> Tensor:
     """Logits (n, a) of the states that the attack shows."""
     attack = kind(threat=Threat(norm="l_inf", epsilon=it.epsilon), steps=it.steps)
-    logits: Tensor = it.policy.logits(it.decisions.showing(attack.perturb(it.policy, it.decisions, it.rng)))
+    with _exactly(it):
+        shown = attack.perturb(it.policy, it.decisions, it.rng)
+    logits: Tensor = it.policy.logits(it.decisions.showing(shown))
     return logits
+
+
+def _exactly(it: Defended) -> torch.autocast:
+    """Computes in float32, whatever the learner does."""
+    return torch.autocast(it.logits.device.type, enabled=False)
 
 
 def _moved(logits: Tensor, z: Tensor) -> float:

@@ -40,7 +40,9 @@ class MeanFieldNetwork(nn.Module):
         h = self.state(states).relu_()
         if self.mean is not None:
             h = torch.cat([h, self.mean(mean_actions).relu_()], dim=1)
-        y: Tensor = self.out(self.hidden(h).relu_())
+        h = self.hidden(h).relu_()
+        with torch.autocast(h.device.type, enabled=False):  # values need more digits than layers between
+            y: Tensor = self.out(h.float())
         return y
 
 

@@ -39,8 +39,8 @@ class ActorCritic:
         symmetries = s.game.symmetries(role) if s.mirrors else ()
         self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions, symmetries=symmetries)
         self.modules: dict[str, nn.Module] = {"policy": self.policy}  # all whose weights are stored
-        self.actor_optimizer = torch.optim.Adam(policy.actor.parameters(), foreach=True)
-        self.critic_optimizer = torch.optim.Adam(policy.critic.parameters(), foreach=True)
+        self.actor_optimizer = torch.optim.Adam(policy.actor.parameters(), fused=True)
+        self.critic_optimizer = torch.optim.Adam(policy.critic.parameters(), fused=True)
 
     def see(self, decisions: Decisions) -> Ints:
         """See `Learner.see`."""
@@ -58,6 +58,10 @@ class ActorCritic:
     def after_batch(self, phase: Phase, chance: Chance) -> list[dict[str, float]]:
         """See `Learner.after_batch`."""
         return []
+
+    def precisely(self) -> torch.autocast:
+        """The context of what an update computes: layers in the settings' precision, all else in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
     def answer(self, batch: Batch) -> Answer:
         """What the actor says to a batch."""

@@ -76,13 +76,15 @@ class IPPOLearner(ActorCritic):
         own = np.flatnonzero(self.replay.own[: len(self.replay)])
         metrics = []
         if len(own):
-            judged = self._judged()
+            with self.precisely():
+                judged = self._judged()
             for _ in range(self.algorithm.epochs):
                 chance.draws.shuffle(own)
                 for at in np.array_split(own, -(-len(own) // self.settings.batch_size)):
                     batch = self.replay.batch(at).to(self.device)
                     drawn = Judged(*(column[at].to(self.device) for column in judged))
-                    metrics.append(self.update(batch, drawn, phase, chance.attack))
+                    with self.precisely():
+                        metrics.append(self.update(batch, drawn, phase, chance.attack))
         self.replay.clear()
         return metrics
 

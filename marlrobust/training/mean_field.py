@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.defenses.losses import Loss
@@ -58,14 +59,17 @@ class MeanFieldLearner(ActorCritic):
 
     def update(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """One step of critic and actor (lines 7-14 of Algorithm 1); returns METRICS."""
-        critic_loss = self._update_critic(batch, phase)
-        metrics = self._update_actor(batch, phase, rng)
+        with self.precisely():
+            critic_loss, q = self._update_critic(batch, phase)
+            metrics = self._update_actor(batch, q, phase, rng)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.target.parameters()), list(self.policy.parameters()), self.settings.tau)
         return {"critic_loss": critic_loss, **metrics}
 
-    def _update_critic(self, batch: Batch, phase: Phase) -> float:
+    def _update_critic(self, batch: Batch, phase: Phase) -> tuple[float, Tensor]:
         """Eqs. 5-7: y = R + gamma sum_a pi(a | s', m) Q(s', a, m), both of the target networks.
+
+        Returns its loss, and Q(s, ., m) (n, a) as it was before the step.
 
         The mean action of the next step is not known yet; this step's stands in for it.
         """
@@ -77,13 +81,12 @@ class MeanFieldLearner(ActorCritic):
         q = self.policy.critic(batch.states, batch.new_mean_actions)
         loss = F.mse_loss(q.gather(1, batch.actions[:, None])[:, 0], y)
         self.step(self.critic_optimizer, loss, phase.learning_rate)
-        return loss.item()
+        return loss.item(), q.detach()
 
-    def _update_actor(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
-        """Eq. 8: the policy gradient of Q - V over all actions."""
+    def _update_actor(self, batch: Batch, q: Tensor, phase: Phase, rng: torch.Generator) -> dict[str, float]:
+        """Eq. 8: the policy gradient of Q - V over all actions, from q (n, a)."""
         answer = self.answer(batch)
         with torch.no_grad():
-            q = self.policy.critic(batch.states, batch.new_mean_actions)
             advantage = q - (answer.pi * q).sum(1, keepdim=True)
         actor_loss = -(answer.pi * advantage).sum(1).mean()
         return self.update_actor(batch, answer, actor_loss, phase, rng)
