@@ -6,7 +6,7 @@ Everything that reads results reads this, and nothing else: no torch, no game. `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -143,7 +143,8 @@ class Facts(_Part):
         float | None, Column("share of probe_states", "the outputs are probabilities where logits are expected")
     ]
     probe_zero_gradients: Annotated[
-        float | None, Column("share of probe_states", "the gradient of the cross-entropy is zero, or below 1e-10")
+        float | None,
+        Column("share of probe_states", "the gradient of the cross-entropy, or of each number of a vector, is zero"),
     ]
     probe_loss_rises: Annotated[
         float | None, Column("share of probe_states", "the attack ends with a higher loss than it found")
@@ -240,6 +241,14 @@ class Whole(_Part):
     own: bool = True
 
 
+class Batch(_Part):
+    """Rounds that were added to a cell. of: the cell's name; first: number of the first of them; rounds: how many."""
+
+    of: str
+    first: int
+    rounds: int
+
+
 class Record(_Part):
     """What an evaluation is: written before its first round."""
 
@@ -249,6 +258,7 @@ class Record(_Part):
     command: str
     settings: dict[str, Any]
     cells: dict[str, int]  # name to number of rounds
+    batches: dict[str, Batch] = Field(default_factory=dict)  # by name, in the order in which they were added
     wholes: tuple[Whole, ...] = ()
     policies: tuple[PolicyFacts, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
@@ -276,7 +286,7 @@ class Record(_Part):
             record = cls.model_validate(content)
         except ValidationError as error:
             raise UserError(f"{path} is no record of an evaluation: {reasons(error)}") from None
-        if odd := [name for name in record.cells if not NAME.fullmatch(name)]:
+        if odd := [name for name in (*record.cells, *record.batches) if not NAME.fullmatch(name)]:
             raise UserError(f"{path} names a cell {odd[0]!r}: that is no name, and nothing of it is read")
         return record
 
@@ -320,6 +330,17 @@ def frame(facts: Shared, items: Sequence[Item]) -> pd.DataFrame:
     for name in type(items[0]).model_fields if items else ():
         columns[name] = [getattr(item, name) for item in items]
     return typed(pd.DataFrame(columns))
+
+
+def joined(frames: Mapping[str, pd.DataFrame], batches: Mapping[str, Batch]) -> pd.DataFrame:
+    """The rows of all cells, by name: those of a batch belong to the cell to which it was added, and have its facts."""
+    parts = []
+    for name, rows in frames.items():
+        if name in batches:
+            head = frames[batches[name].of]
+            rows = typed(rows.assign(**{fact: head[fact].iloc[0] for fact in Facts.model_fields}))
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
 
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -386,3 +407,9 @@ def flip_rate(rows: pd.DataFrame) -> float:
     actions are vectors."""
     decisions = int(rows.loc[rows["flips"].notna(), "decisions"].sum())
     return float(rows["flips"].sum()) / decisions if decisions else float(np.nan)
+
+
+def per_decision(rows: pd.DataFrame, column: str) -> float:
+    """The mean of a round's mean over all attacked decisions in `rows` that have one; NaN where none has."""
+    told = rows[rows[column].notna() & (rows["decisions"] > 0)]
+    return float(np.average(told[column], weights=told["decisions"].astype(float))) if len(told) else float(np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ import pandas as pd
 from marlrobust.reports import comparisons, doubts, labels, paired, paper, statistics
 from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, grouped
 from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label
-from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate
+from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate, per_decision
+from marlrobust.sequence import confidence_sequence
 
 PANEL = ["scenario", "setting", *GROUP]
 """What the lines share that are drawn beside each other."""
@@ -43,13 +45,13 @@ LEAST = 8
 """Rounds of a cell, at least, to choose on half of them and tell of the other half."""
 
 
-def of(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> Tables:
+def of(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None = None) -> Tables:
     """The tables of `rows`; see `table`. Raises ValueError for no rows."""
     if rows.empty:
         raise ValueError("no rows to report: run an evaluation first")
-    lines = table(rows, wholes)
+    lines = table(rows, wholes, until)
     several = len(groups(lines[lines["attacked_agents"] > 0])) > 1
-    halves = _halves(rows, lines, wholes) if several else None
+    halves = _halves(rows, lines, wholes, until) if several else None
     return Tables(rows, lines, metrics_of(rows), over_trainings(lines), strength(lines) if several else None, halves)
 
 
@@ -61,13 +63,13 @@ def most_attacked(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _halves(
-    rows: pd.DataFrame, lines: pd.DataFrame, wholes: Sequence[Whole]
+    rows: pd.DataFrame, lines: pd.DataFrame, wholes: Sequence[Whole], until: float | None
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     shown = most_attacked(lines)
     if shown["rounds"].min() < LEAST:
         return None
     rows = rows[rows["cell"].isin(shown["cell"])]
-    chosen, told = (table(rows[rows["round"] % 2 == odd], wholes) for odd in (0, 1))
+    chosen, told = (table(rows[rows["round"] % 2 == odd], wholes, until) for odd in (0, 1))
     return chosen, told
 
 
@@ -78,14 +80,14 @@ def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
     )
 
 
-def columns(metrics: Sequence[Metric]) -> list[str]:
-    """Of `table`, for rows that have these metrics."""
+def columns(metrics: Sequence[Metric], vectors: bool = False) -> list[str]:
+    """Of `table`, for rows that have these metrics; vectors: whether any have actions that are."""
     own = [name for m in metrics for name in (*measured(m), *comparisons.loss_columns(m), f"{m.short}_p")]
     marks = [f"{m.short}_mark" for m in metrics]
     theirs = [f"paper_{name}" for m in metrics for name in measured(m)[: 1 if m.share else 2]]
     draws = ["draw_rate"] if WIN in metrics else []
     line = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
-    counted = ["decisions", "flip_rate", "steps_mean"]
+    counted = ["decisions", "flip_rate", *(["displacement"] if vectors else []), "steps_mean"]
     return [*line, *COPIED, "rounds", *own, *draws, *counted, *theirs, *marks, *doubts.STATES]
 
 
@@ -95,15 +97,18 @@ def measured(metric: Metric) -> list[str]:
     return [metric.mean, *spread, f"{metric.short}_low", f"{metric.short}_high"]
 
 
-def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
+def table(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None = None) -> pd.DataFrame:
     """One line per cell, with the `columns` of the metrics that the rows have.
 
     rows: with the columns of `rows.Facts` and `rows.Round`; wholes: counts above a team's size, for which the line of
-    the whole team is repeated. A clean cell stands at count 0 of every `GROUP` that it is the clean part of.
+    the whole team is repeated; until: how far the interval of a mean was to reach, where rounds were added until it
+    did: those of numbers that have a smallest and a largest value are confidence sequences then. A clean cell stands at
+    count 0 of every `GROUP` that it is the clean part of.
 
     Shares are in [0, 1]; reward is the team's sum over a round; intervals are 95 %, over rounds, and hold only what is
     possible. kept, change, scale: see `comparisons.losses`. p: of the rounds with and without the attack being alike,
-    corrected for all lines of the scenario (Holm). flip_rate: of all decisions of attacked agents. paper_...: the
+    corrected for all lines of the scenario (Holm). flip_rate: of all decisions of attacked agents; displacement: of
+    vectors, where there are any, the mean over decisions, in halves of their range. paper_...: the
     paper's numbers, where the cell is what the paper ran. mark: see `comparisons.marks`, of the policies under one
     attack. checks, unclear, passed: names of the checks that are raised, for which there are too few rounds to tell,
     and that are passed, joined by "; ".
@@ -111,7 +116,7 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
     cells, metrics = cells_of(rows), metrics_of(rows)
     clean, answers, names = clean_of(cells), doubts.answers(cells), labels.names_of(cells)
     same = _p_values(clean, metrics)
-    numbers = {cell: _numbers(cell, metrics) for cell in cells}
+    numbers = {cell: _numbers(cell, metrics, until) for cell in cells}
     lines = []
     for cell, group in _places(cells, clean, names):
         line = cell.facts | names[cell] | group | numbers[cell]
@@ -123,7 +128,7 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = ()) -> pd.DataFrame:
             line[column] = "; ".join(name for name, told in answers[cell].items() if told == state)
         for count in _counts(cell, wholes):
             lines.append(line | {"attacked_agents": count} | paper.numbers_of(cell, count))
-    told = pd.DataFrame(lines, columns=columns(metrics))
+    told = pd.DataFrame(lines, columns=columns(metrics, bool(rows["displacement"].notna().any())))
     told = labels.in_order(told, [*PANEL, "attacked_agents", "method", "policy"])
     by_name = {cell["cell"]: cell for cell in cells}
     beside = [*PANEL, "attacked_agents"]
@@ -171,19 +176,24 @@ def _places(
         yield from ((cell, dict(zip(GROUP, way, strict=True))) for way in ways)
 
 
-def _numbers(cell: Cell, metrics: Sequence[Metric]) -> dict[str, Any]:
+def _numbers(cell: Cell, metrics: Sequence[Metric], until: float | None) -> dict[str, Any]:
     """What was measured in the cell's rounds."""
     rounds = cell.rounds
     found: dict[str, Any] = {"rounds": len(rounds), "decisions": int(rounds["decisions"].sum())}
     found |= {"flip_rate": flip_rate(rounds), "steps_mean": rounds["steps"].mean(), "draw_rate": rounds["draw"].mean()}
+    found |= {"displacement": per_decision(rounds, "displacement")}
     for metric in metrics:
         values = cell.values(metric.column)
         n = len(values)
         mean, std = (values.mean() if n else np.nan), (values.std(ddof=1) if n > 1 else np.nan)
-        if n and metric.share:
+        least, most = metric.ends(cell)
+        if n and until is not None and math.isfinite(most - least):
+            shares = confidence_sequence((values - least) / (most - least), until)
+            ends = least + shares[0] * (most - least), least + shares[1] * (most - least)
+        elif n and metric.share:
             ends = statistics.wilson_interval(int(values.sum()), n)
         else:
-            ends = statistics.mean_interval(mean, std, n, within=metric.ends(cell))
+            ends = statistics.mean_interval(mean, std, n, within=(least, most))
         spread = [] if metric.share else [std]
         found |= dict(zip(measured(metric), [mean, *spread, *ends], strict=True))
     return found

@@ -32,6 +32,7 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @options(SweepSettings, policies="--policy", attacks="--attack", epsilons="--eps", agents="--agents")
 @options(SweepSettings, victims="--victims", budget="--budget", norm="--norm", features="--features")
 @options(SweepSettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
+@options(SweepSettings, until="--until", most_rounds="--most-rounds")
 @game_options
 @options(
     SweepSettings,
@@ -54,6 +55,7 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
     marlrobust attack --policy romfac --attack pgd:steps=50,restarts=3 --attack fgsm --attack random
     marlrobust attack --agents 0,8 --victims random --victims critical --victims worst
     marlrobust attack --attack timed --budget 40
+    marlrobust attack --policy zoo:battle/romfac --agents 64 --until 0.02     # as many rounds as that takes
     marlrobust attack --game pettingzoo:mpe2.simple_spread_v3 --policy my_policies:network
 
     An interrupted evaluation goes on where it stopped when the same command is run again. Another command gets

@@ -14,7 +14,7 @@ from marlrobust.reports.text import terminal
 def print_report(done: Evaluation) -> None:
     """Write the report of `done` into its folder; print its table, and where the files are."""
     with Progress("report", "files") as progress:
-        tables = of(done.rows, done.record.wholes)
+        tables = of(done.rows, done.record.wholes, done.record.settings.get("until"))
         written = write_report(tables, done.folder, done.record, progress.at)
     click.echo(terminal(tables.lines))
     click.echo(f"\nin {done.folder}: {', '.join(written)}")

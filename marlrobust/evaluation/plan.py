@@ -50,6 +50,7 @@ class Cell:
     seed: int
     greedy: bool
     device: str
+    first: int = 0  # number of its first round: a cell that goes on where another ends
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class Cell:
             "agents": self.agents,
             "victims": attacks and {"class": class_of(self.victims), **self.victims.parameters()},
             "budget": self.budget,
-            "rounds": self.rounds,
+            "rounds": [self.first, self.rounds] if self.first else self.rounds,
             "seed": self.seed,
             "greedy": self.greedy,
             "device": self.device,
@@ -84,6 +85,11 @@ class Cell:
         if self.threat is not None:
             what += [f"e{self.threat.epsilon:g}", f"k{self.agents}", self.victims_name]
         return f"{slug('-'.join(what))}-{self.id}"
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its rounds."""
+        return range(self.first, self.first + self.rounds)
 
     @property
     def sides(self) -> tuple[StoredTeam, ...]:
@@ -124,16 +130,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """cells: to be played, each once; wholes: counts above a team's size; notes: what the reader must know."""
+    """cells: to be played, each once; wholes: counts above a team's size; notes: what the reader must know; until: how
+    well a mean is to be known, and the most rounds for that."""
 
     cells: tuple[Cell, ...]
     wholes: tuple[Whole, ...]
     notes: tuple[str, ...]
+    until: tuple[float, int] | None = None
 
     @property
     def id(self) -> str:
         """Digest of all cells and counts: the same evaluation has the same one, whenever it is asked for."""
-        return digest([sorted(cell.id for cell in self.cells), [w.model_dump() for w in self.wholes]])[:16]
+        asked = [sorted(cell.id for cell in self.cells), [w.model_dump() for w in self.wholes]]
+        return digest([*asked, *(self.until or ())])[:16]
 
 
 def plan(settings: SweepSettings, policies: Sequence[StoredTeam], library: Library) -> Plan:
@@ -187,7 +196,8 @@ def plan(settings: SweepSettings, policies: Sequence[StoredTeam], library: Libra
         *notes,
         *([f"Policies that come with marlrobust: {', '.join(bundled)}."] if bundled else []),
     ]
-    return Plan(tuple(cells.values()), tuple(wholes), tuple(said))
+    until = settings.until and (settings.until, settings.most_rounds)
+    return Plan(tuple(cells.values()), tuple(wholes), tuple(said), until or None)
 
 
 NOBODY: dict[str, Any] = {"agents": 0, "victims": RandomVictims(), "victims_name": "random", "budget": None}

@@ -39,7 +39,7 @@ def play(cell: Cell, observers: Sequence[Observer] = ()) -> tuple[Facts, list[Ro
         sides = cell.load()
         adversary = _adversary(cell, sides, [o for o in observers if not isinstance(o, Witness)])
         sample = Sample(stream(cell.seed, "checks"))
-        rounds = play_numbers(cell, sides, range(cell.rounds), cell.seed, adversary, (*observers, sample))
+        rounds = play_numbers(cell, sides, cell.numbers, cell.seed, adversary, (*observers, sample))
         decisions = sample.decisions()
         rng = torch_stream(cell.seed, "checks", device=cell.device)
         probed = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -20,7 +21,10 @@ from marlrobust.files import write_bytes
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.progress import Progress
 from marlrobust.recorded import Recorded, Replays
-from marlrobust.rows import RECORD, Facts, PolicyFacts, Record, Round, frame, slug
+from marlrobust.rows import RECORD, Batch, Facts, PolicyFacts, Record, Round, frame, joined, slug
+
+if TYPE_CHECKING:
+    from marlrobust.evaluation.plan import Cell
 
 RESULTS = Path("results")
 CELLS = "cells"
@@ -53,65 +57,104 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
     policies = library.choose(settings.policies, settings.roles())
 
     from marlrobust.devices import checked_device  # only now: these take seconds to import
-    from marlrobust.evaluation.plan import Cell, plan
-    from marlrobust.evaluation.processes import play_all
+    from marlrobust.evaluation.plan import plan
     from marlrobust.evaluation.recording import worth_watching
+    from marlrobust.evaluation.until import bounded, grow
+    from marlrobust.evaluation.until import told as until_told
 
     checked_device(settings.device)
     planned = plan(settings, policies, library)
     folder = out or own_folder(planned.id, [*dict.fromkeys(p.scenario for p in policies), *_words(settings, policies)])
     for note in planned.notes:
         say(note)
-    cells = {cell.name: cell for cell in planned.cells}
+    if planned.until:
+        for cell in planned.cells:
+            bounded(cell)  # said before anything is played: a game that has nothing to narrow
     told = {p.path: p for cell in planned.cells for side in cell.sides for p in side.policies}
     record = Record(
         id=planned.id,
         created=datetime.now().isoformat(timespec="minutes"),
         command=command,
         settings=settings.model_dump(mode="json"),
-        cells={name: cell.rounds for name, cell in cells.items()},
+        cells={cell.name: cell.rounds for cell in planned.cells},
         wholes=planned.wholes,
         policies=tuple(map(_policy_facts, told.values())),
         notes=planned.notes,
     )
-    store, replays = Store(folder / CELLS, say), Replays(folder, say)
     watched = worth_watching(planned.cells) if settings.replays else {}
+    work = _Work(Store(folder / CELLS, say), Replays(folder, say), settings.workers, watched)
     with locked(folder):
-        stored = {name: store.read(name, cell.rounds) for name, cell in cells.items()}
         record.write(folder)
         write_bytes(folder / "config.yaml", dump(settings).encode())
-        missing = [cell for name, cell in cells.items() if stored[name] is None]
-        kept = [cell for name, cell in cells.items() if stored[name] is not None]
-        with Progress("attack", "rounds", sum(c.work for c in missing), sum(c.cost for c in missing)) as progress:
+        work.play(planned.cells)
+        if planned.until:
 
-            def keep(cell: Cell, facts: Facts, rounds: list[Round], seen: list[Recorded]) -> None:
-                for round in seen:
-                    replays.write(round)
-                store.write(cell.name, facts, rounds)
-                stored[cell.name] = frame(facts, rounds)
+            def add(wave: Sequence[Cell], batches: Mapping[str, Batch]) -> None:
+                nonlocal record
+                record = record.model_copy(update={"batches": dict(batches)})
+                record.write(folder)
+                work.play(wave)
+
+            grow(planned.cells, work.stored, *planned.until, add)
+        rows = joined(work.stored, record.batches)
+        if planned.until:
+            say(note := until_told(planned.cells, rows, *planned.until))
+            record = record.model_copy(update={"notes": (*record.notes, note)})
+            record.write(folder)
+    return Evaluation(rows, record, folder, work.played, work.kept)
+
+
+class _Work:
+    """What of an evaluation is stored, and the playing of what is not. stored: by the cell's name."""
+
+    def __init__(self, store: Store, replays: Replays, workers: int, watched: Mapping[str, Sequence[int]]) -> None:
+        self.store, self.replays, self.workers, self.watched = store, replays, workers, watched
+        self.stored: dict[str, pd.DataFrame] = {}
+        self.played = self.kept = 0
+
+    def play(self, cells: Sequence[Cell]) -> None:
+        """Play and store those that are not stored."""
+        from marlrobust.evaluation.processes import play_all  # only now: it takes seconds to import
+
+        found = {cell.name: self.store.read(cell.name, cell.rounds, cell.first) for cell in cells}
+        missing = [cell for cell in cells if found[cell.name] is None]
+        new: dict[str, pd.DataFrame] = {}
+
+        def keep(cell: Cell, facts: Facts, rounds: list[Round], seen: list[Recorded]) -> None:
+            for round in seen:
+                self.replays.write(round)
+            self.store.write(cell.name, facts, rounds)
+            new[cell.name] = frame(facts, rounds)
+
+        with Progress("attack", "rounds", sum(c.work for c in missing), sum(c.cost for c in missing)) as progress:
 
             def advance(cell: Cell, rounds: float) -> None:
                 progress.advance(rounds, cell.name.rpartition("-")[0], rounds * cell.cost / cell.work)
 
             # the longest first, so that no worker is left alone with one at the end
-            missing.sort(key=lambda cell: (-cell.cost, cell.name))
-            play_all(missing, settings.workers, keep, advance, watched)
-    rows = pd.concat([rows for rows in stored.values() if rows is not None], ignore_index=True)
-    return Evaluation(rows, record, folder, len(missing), len(kept))
+            order = sorted(missing, key=lambda cell: (-cell.cost, cell.name))
+            play_all(order, self.workers, keep, advance, self.watched)
+        self.played, self.kept = self.played + len(missing), self.kept + len(cells) - len(missing)
+        for name, rows in found.items():
+            self.stored[name] = new[name] if rows is None else rows
 
 
 def stored_evaluation(folder: Path, say: Say) -> Evaluation:
     """The rows that an evaluation left in `folder`, without playing any; UserError where there are none."""
     record = Record.read(folder)
     store = Store(folder / CELLS, say)
-    frames = [rows for name, rounds in record.cells.items() if (rows := store.read(name, rounds)) is not None]
+    whole = {name: store.read(name, rounds) for name, rounds in record.cells.items()}
+    frames = {name: rows for name, rows in whole.items() if rows is not None}
     if not frames:
         raise UserError(f"{folder} holds no rows yet: run 'marlrobust attack' with --out {folder} again")
-    if (absent := len(record.cells) - len(frames)) > 0:
-        note = f"{absent} of {len(record.cells)} cells are not stored, and not in this report."
+    for name, batch in record.batches.items():
+        if batch.of in frames and (rows := store.read(name, batch.rounds, batch.first)) is not None:
+            frames[name] = rows
+    if (absent := len(record.cells) + len(record.batches) - len(frames)) > 0:
+        note = f"{absent} of {len(record.cells) + len(record.batches)} cells are not stored, and not in this report."
         say(note)
         record = record.model_copy(update={"notes": (*record.notes, note)})
-    return Evaluation(pd.concat(frames, ignore_index=True), record, folder, 0, len(frames))
+    return Evaluation(joined(frames, record.batches), record, folder, 0, len(frames))
 
 
 def own_folder(id: str, words: list[str]) -> Path:
@@ -172,12 +215,9 @@ def list_results(root: Path) -> list[tuple[str, str]]:
             lines.append((str(path.parent), str(error)))
             continue
         store = Store(path.parent / CELLS, print)
-        done = sum(store.holds(name) for name in record.cells)
-        state = (
-            "complete"
-            if done == len(record.cells)
-            else f"{done} of {len(record.cells)} cells: go on with '{record.command}'"
-        )
-        rounds = sum(record.cells.values())
+        names = [*record.cells, *record.batches]
+        done = sum(store.holds(name) for name in names)
+        state = "complete" if done == len(names) else f"{done} of {len(names)} cells: go on with '{record.command}'"
+        rounds = sum(record.cells.values()) + sum(batch.rounds for batch in record.batches.values())
         lines.append((str(path.parent), f"{record.created.replace('T', ' ')}, {rounds} rounds, {state}"))
     return lines

@@ -131,6 +131,14 @@ class SweepSettings(Played):
         min_length=1,
         description="How attacked agents are chosen: NAME or NAME:PARAMETER=VALUE. May be repeated.  [default: random]",
     )
+    until: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="Add rounds until the interval of the win rate reaches no further than this to either side: 0.02. "
+        "It begins with --rounds.  [default: play --rounds]",
+    )
+    most_rounds: int = Field(5000, ge=1, le=1_000_000, description="With --until: rounds per cell, at most.")
     budget: int | None = Field(None, ge=1, description="Attacked steps per round, at most.  [default: no limit]")
     features: Literal["all", "view", "features"] = Field("all", description="Which part of a state may be perturbed.")
     greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.  [default: sample]")

@@ -30,8 +30,8 @@ class Store:
             raise ValueError(f"{name!r} is no name of a cell")
         return self.folder / f"{name}.json"
 
-    def read(self, name: str, items: int) -> pd.DataFrame | None:
-        """The cell's rows, numbered from 0 to `items` - 1; None where it is not stored.
+    def read(self, name: str, items: int, first: int = 0) -> pd.DataFrame | None:
+        """The cell's rows, of which there are `items`, numbered from `first`; None where it is not stored.
 
         A damaged file is named, set aside, and counts as not stored; one that holds something else is named and not
         used. One that cannot be read ends in UserError.
@@ -39,7 +39,7 @@ class Store:
         path = self.path(name)
         try:
             rows = unpack(read_sealed(path), self.facts, self.item)
-            self._check(rows, name, items)
+            self._check(rows, name, items, first)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -53,9 +53,9 @@ class Store:
             return None
         return rows
 
-    def _check(self, rows: pd.DataFrame, name: str, items: int) -> None:
+    def _check(self, rows: pd.DataFrame, name: str, items: int, first: int) -> None:
         number = next(iter(self.item.model_fields))
-        if rows[number].tolist() != list(range(items)):
+        if rows[number].tolist() != list(range(first, first + items)):
             raise ValueError(f"it has {len(rows)} rows for {items} {number}s")
         if not name.endswith(f"-{rows['cell'].iloc[0]}"):
             raise ValueError("it holds the rows of another cell")
