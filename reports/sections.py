@@ -24,7 +24,7 @@ PLACES = 20
 def full_table(every: pd.DataFrame) -> dict[str, Any]:
     """The lines of one scenario, ours beside the paper's; columns that say nothing, or are said once, are left out."""
     lines = every.head(CUT)
-    text, columns = table1(lines), headings(metrics_of(lines))
+    text, columns = table1(lines), headings(lines)
     once = {"scenario", *constant(every)}
     if every["policy"].nunique() == every["method"].nunique():
         once.add("policy")

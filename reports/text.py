@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from marlrobust.reports.labels import DASH, GROUP, USUAL, attack_name, heading, label, measured, number
 from marlrobust.reports.tables import metrics_of
-from marlrobust.rows import NOT_ATTACKED, WIN, Metric
+from marlrobust.rows import NOT_ATTACKED, WIN
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -26,20 +26,33 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "method": label,
     "draws": number,
     "flips": number,
+    "moved": number,
     "steps": lambda steps: number(steps, 0),
     **dict.fromkeys(("setting", "budget", "decisions", "checks"), lambda value: str(value or DASH)),
 }
 """How the columns of a text are written, but for metrics and what is text or a whole number already."""
 
 
-def headings(metrics: Sequence[Metric]) -> dict[str, str]:
+def headings(lines: pd.DataFrame) -> dict[str, str]:
     """Heading of each column of `table1` to the column of `tables.table` that it shows."""
+    metrics = metrics_of(lines)
     found = {name: name for name in ("scenario", "setting", *GROUP)}
     found |= {"attacked": "attacked_agents", "method": "method", "policy": "policy", "rounds": "rounds"}
     for m in metrics:
         found |= {heading(m): m.mean, f"{heading(m)} (paper)": f"paper_{m.mean}"}
     draws = {"draws": "draw_rate"} if WIN in metrics else {}
-    return found | draws | {"decisions": "decisions", "flips": "flip_rate", "steps": "steps_mean", "checks": "checks"}
+    turned = {name: column for name, column in TURNED.items() if shown(lines, column)}
+    return found | draws | {"decisions": "decisions", **turned, "steps": "steps_mean", "checks": "checks"}
+
+
+TURNED = {"flips": "flip_rate", "moved": "displacement"}
+"""What an attack did to decisions: to choices, and to vectors."""
+
+
+def shown(lines: pd.DataFrame, column: str) -> bool:
+    """Whether the column has anything to show; of choices it is shown in any case, where there are no vectors."""
+    vectors = "displacement" in lines.columns
+    return column in lines.columns and (not vectors or bool(lines[column].notna().any()))
 
 
 def table1(lines: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +61,7 @@ def table1(lines: pd.DataFrame) -> pd.DataFrame:
     A share has its interval, any other metric its standard deviation; the paper gives no intervals.
     """
     metrics = metrics_of(lines)
-    text = {name: lines[column].map(FORMATS.get(name, str)) for name, column in headings(metrics).items()}
+    text = {name: lines[column].map(FORMATS.get(name, str)) for name, column in headings(lines).items()}
     for m in metrics:
         for name, whose in ((heading(m), ""), (f"{heading(m)} (paper)", "paper_")):
             means = lines[f"{whose}{m.mean}"].map(number)
@@ -105,7 +118,7 @@ def _block(every: pd.DataFrame) -> str:
     columns = {name: text[name].tolist() for name in names}
     records = lines.to_dict("records")
     numbers = {heading(m): [measured(line, m) for line in records] for m in metrics[:2]}
-    numbers["flips"] = text["flips"].tolist()
+    numbers |= {name: text[name].tolist() for name in TURNED if name in text}
     numbers |= {heading(m): [number(mean, m.digits) for mean in lines[m.mean]] for m in metrics[2:]}
     first = heading(metrics[0])
     numbers[first] = [told + "?" * bool(line["checks"]) for told, line in zip(numbers[first], records, strict=True)]

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.gradient import PGD, GradientAttack
+from marlrobust.attacks.vectors import vectors_of
 from marlrobust.evaluation.observer import Observer
 from marlrobust.games.game import Decisions
+from marlrobust.policies.actions import is_continuous
 from marlrobust.policies.policy import Policy
 
 
@@ -61,36 +63,45 @@ def together(groups: Sequence[tuple[int, Mapping[str, float | None]]]) -> dict[s
 
 
 def measure(policy: Policy, attack: Attack, decisions: Decisions, rng: torch.Generator) -> dict[str, float | None]:
-    """Shares of the m clean `decisions`, m > 0, in [0, 1]; None where the attack has no such thing.
+    """Shares of the m clean `decisions`, m > 0, in [0, 1]; None where the attack, or the policy, has no such thing.
 
     probe_noise: two forward passes differ; probe_probabilities: the outputs are not below zero
-    and sum to one; probe_zero_gradients: the gradient of the cross-entropy to the likeliest action is zero, or so
-    saturated that it is below 1e-10, in every feature (gradient attacks alone); probe_loss_rises: PGD (FGSM is
-    one) ends with a higher cross-entropy than it found.
+    and sum to one, where logits are expected; probe_zero_gradients: the gradient of the cross-entropy to the likeliest
+    action, or of each of a vector's numbers, is zero, or so saturated that it is below 1e-10, in every feature
+    (gradient attacks alone); probe_loss_rises: PGD (FGSM is one) ends with a higher loss than it found.
     """
     with torch.no_grad():
-        logits, again = (policy.logits(decisions) for _ in range(2))
-    noise = ((logits - again).abs() > 1e-5 * (1 + logits.abs())).any(1)
-    probabilities = (logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < 1e-3)
-    actions = logits.argmax(1)
+        answers, again = (policy.logits(decisions) for _ in range(2))
+    noise = ((answers - again).abs() > 1e-5 * (1 + answers.abs())).any(1)
     zero = rises = None
     if isinstance(attack, GradientAttack):
-        zero = float((_gradient(policy, decisions, actions).abs() < 1e-10).all(1).float().mean())
+        zero = _share((_gradients(policy, decisions, answers).abs() < 1e-10).all(1))
     if isinstance(attack, PGD):
         attacked = decisions.showing(attack.perturb(policy, decisions, rng))
+        loss = attack.objective(policy, decisions, answers)
         with torch.no_grad():
-            before, after = (F.cross_entropy(x, actions, reduction="none") for x in (logits, policy.logits(attacked)))
-        rises = float((after > before).float().mean())
-    shares = {"probe_noise": float(noise.float().mean()), "probe_probabilities": float(probabilities.float().mean())}
+            rises = _share(loss(policy.logits(attacked)) > loss(answers))
+    probabilities = None
+    if not is_continuous(policy):
+        probabilities = _share((answers >= 0).all(1) & ((answers.sum(1) - 1).abs() < 1e-3))
+    shares = {"probe_noise": _share(noise), "probe_probabilities": probabilities}
     return {**shares, "probe_zero_gradients": zero, "probe_loss_rises": rises}
 
 
-def _gradient(policy: Policy, decisions: Decisions, actions: Tensor) -> Tensor:
-    """The cross-entropy's gradient by the states (m, d); zeros for a policy through which none flows."""
+def _share(found: Tensor) -> float:
+    return float(found.float().mean())
+
+
+def _gradients(policy: Policy, decisions: Decisions, answers: Tensor) -> Tensor:
+    """The gradients (m, d) or (m, k d) by the states of what tells actions apart: the cross-entropy to the likeliest,
+    or each number of the mean action; zeros for a policy through which none flows."""
+    kind = vectors_of(policy)
     with torch.enable_grad():
         states = decisions.dense.detach().clone().requires_grad_()
-        loss = F.cross_entropy(policy.logits(decisions.showing(states)), actions, reduction="sum")
-        if not loss.requires_grad:
+        found = policy.logits(decisions.showing(states))
+        if not found.requires_grad:
             return torch.zeros_like(states)
-        (gradient,) = torch.autograd.grad(loss, states, allow_unused=True)
-    return torch.zeros_like(states) if gradient is None else gradient
+        ce = [F.cross_entropy(found, answers.argmax(1), reduction="sum")]
+        parts = ce if kind is None else [part.sum() for part in kind.means(found).unbind(1)]
+        gradients = [torch.autograd.grad(part, states, allow_unused=True, retain_graph=True)[0] for part in parts]
+    return torch.cat([torch.zeros_like(states) if g is None else g for g in gradients], dim=1)
