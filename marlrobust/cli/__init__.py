@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ("train", "distill", "attack", "certify", "reproduce", "report", "list", "theory")
+COMMANDS = ("train", "distill", "attack", "certify", "reproduce", "report", "compare", "replay", "list", "theory")
 """In the order of the help; each is `marlrobust.cli.NAME`, and is imported when it is asked for."""
 
 

@@ -16,6 +16,7 @@ from marlrobust.cli.command import (
     config_option,
     game_options,
     given,
+    json_option,
     options,
     out_option,
     runs_option,
@@ -46,7 +47,8 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @runs_option
 @trust_option
 @out_option(OUT)
-def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **flags: Any) -> None:
+@json_option
+def command(config: Path | None, runs: Path, trust: bool, out: Path | None, as_json: bool, **flags: Any) -> None:
     """Attack trained policies with growing numbers of victims, and write tables, figures and a report.
 
     \b
@@ -71,7 +73,9 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
 
     from marlrobust.cli.reporting import print_report
 
-    print_report(done)
+    print_report(done, as_json)
+    if as_json:
+        return
     click.echo(
         f"{len(done.rows)} rounds: {done.played} cells played, {done.kept} kept from before, "
         f"in {duration(time.monotonic() - began)}"

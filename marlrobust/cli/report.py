@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from marlrobust.cli.command import Command, say
+from marlrobust.cli.command import Command, json_option, say
 
 
 @click.command("report", cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--page", type=click.Path(path_type=Path), help="Write the numbers into this Markdown page instead.")
-def command(folder: Path, page: Path | None) -> None:
+@json_option
+def command(folder: Path, page: Path | None, as_json: bool) -> None:
     """Write the tables, figures and report of FOLDER again, from its stored rows.
 
     \b
@@ -25,7 +26,7 @@ def command(folder: Path, page: Path | None) -> None:
     from marlrobust.evaluation.run import stored_evaluation
 
     if page is None:
-        print_report(stored_evaluation(folder, say))
+        print_report(stored_evaluation(folder, say), as_json)
         return
 
     from marlrobust.reports.reproduction import write_page

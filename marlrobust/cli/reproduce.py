@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from marlrobust import config as configuration
-from marlrobust.cli.command import Command, command_line, config_option, given, options, out_option, runs_option, say
+from marlrobust.cli.command import (
+    Command,
+    command_line,
+    config_option,
+    given,
+    json_option,
+    options,
+    out_option,
+    runs_option,
+    say,
+)
 from marlrobust.evaluation.settings import SweepSettings
 
 
@@ -27,6 +37,7 @@ from marlrobust.evaluation.settings import SweepSettings
 @config_option
 @runs_option
 @out_option("Folder to write.  [default: results/reproduction]")
+@json_option
 def command(
     config: Path | None,
     runs: Path,
@@ -34,6 +45,7 @@ def command(
     training: bool,
     short: bool,
     seeds: int | None,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Repeat the paper's experiment: five methods, six counts, PGD with 10 steps and epsilon 0.075, 50 rounds.
@@ -62,4 +74,4 @@ def command(
 
     from marlrobust.cli.reporting import print_report
 
-    print_report(done)
+    print_report(done, as_json)
