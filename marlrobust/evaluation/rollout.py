@@ -137,6 +137,9 @@ class _Side:
     def observe(self, device: str) -> list[Decisions]:
         """What each group's agents see, with what they remember."""
         seen = [self.game.observe(g).to(device) for g in self.groups]
+        for g, decisions in zip(self.groups, seen, strict=True):
+            if decisions.mask is not None and not self.game.groups[g].masked:
+                raise UserError("the game tells of legal actions, and its groups are not masked: see check_game")
         return [memories.carried(decisions) for memories, decisions in zip(self.memories, seen, strict=True)]
 
     def remember(self, shown: Sequence[Decisions]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from marlrobust.games.copies import Brought, Copies, Shown
 from marlrobust.games.game import Actions, Bools, Decisions, Group, Ints, Outcome
-from marlrobust.games.spaces import Kind
+from marlrobust.games.spaces import Kind, stacked
 
 
 class ParallelGame:
@@ -63,7 +63,7 @@ class ParallelGame:
         for row, shown in enumerate(seen):
             states[row] = shown.state
         means = torch.from_numpy(self._means[group][rounds])
-        how = {"group": group, "mask": _legal([shown.mask for shown in seen], kind.n_actions)}
+        how = {"group": group, "mask": stacked([shown.mask for shown in seen], kind.n_actions)}
         return Decisions(torch.from_numpy(states), means, rounds, agents, self.steps[rounds], **how)  # type: ignore[arg-type]
 
     def positions(self, group: int) -> Ints:
@@ -128,10 +128,3 @@ class ParallelGame:
     def _counts(self) -> Ints:
         """(R, G) agents about to act."""
         return np.stack([np.bincount(rows[:, 0], minlength=self.rounds) for rows in self._rows], axis=1)
-
-
-def _legal(masks: Sequence[Bools | None], n_actions: int) -> torch.Tensor | None:
-    """(n, a) bool of n agents; all actions of one of whom nothing is said. None where nothing is said of anybody."""
-    if all(mask is None for mask in masks):
-        return None
-    return torch.from_numpy(np.stack([np.ones(n_actions, np.bool_) if mask is None else mask for mask in masks]))

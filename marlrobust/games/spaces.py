@@ -105,6 +105,14 @@ def _has_mask(space: Any) -> TypeGuard[spaces.Dict]:
     return isinstance(space, spaces.Dict) and MASK in space.spaces and len(space.spaces) > 1
 
 
+def stacked(masks: Sequence[Bools | None], n_actions: int) -> Tensor | None:
+    """The legal actions (n, a) bool of n agents: all, of one of whom nothing is said. None where nothing is said of
+    anybody."""
+    if all(mask is None for mask in masks):
+        return None
+    return torch.from_numpy(np.stack([np.ones(n_actions, np.bool_) if mask is None else mask for mask in masks]))
+
+
 def flat(space: spaces.Space[Any], observation: Any) -> Floats:
     """An observation as (d,) float32: arrays row by row, the parts of a dictionary or a tuple in its space's order,
     whole numbers of a few as one-hot vectors."""
