@@ -83,7 +83,7 @@ def _line(one: Cell, other: Cell) -> dict[str, Any]:
 
 
 def verdict(lines: pd.DataFrame, names: Sequence[str]) -> str:
-    """A sentence for each game: what the two differ in with the most agents attacked, by the attack that costs both most.
+    """A sentence for each game: what the two differ in with the most agents attacked, by what costs both most.
 
     names: how the two are called.
     """
