@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -50,10 +49,10 @@ def part(recorded: Sequence[Recorded]) -> Markup:
     return Markup(_template("replay.html.j2").render(_told(recorded))) if recorded else Markup("")
 
 
-def write_page(path: Path, recorded: Sequence[Recorded], write: Callable[[Path, bytes], object]) -> None:
+def page(recorded: Sequence[Recorded]) -> str:
     """A page of its own that plays these rounds, one or more."""
     title = f"{_policy(recorded[-1])}, round {recorded[-1].round.round}"
-    write(path, _template("replay_page.html.j2").render(_told(recorded) | {"title": title}).encode())
+    return _template("replay_page.html.j2").render(_told(recorded) | {"title": title})
 
 
 def fitting(recorded: Sequence[Recorded], most: int = MOST_BYTES) -> tuple[list[Recorded], str]:

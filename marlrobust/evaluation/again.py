@@ -48,11 +48,10 @@ class Stored:
         """Whether anybody is attacked in it."""
         return self.facts.attacked_agents > 0
 
-    def row(self, number: int) -> Round:
-        """The round of this number; raises UserError where there is none."""
-        if not 0 <= number < len(self.rounds):
-            raise UserError(f"there is no round {number} here: its rounds are 0 to {len(self.rounds) - 1}")
-        return self.rounds[number]
+    @property
+    def numbers(self) -> range:
+        """The numbers of its rounds."""
+        return range(self.rounds[0].round, self.rounds[-1].round + 1)
 
 
 def stored_cells(folder: Path, say: Say) -> list[Stored]:
@@ -65,11 +64,14 @@ def stored_cells(folder: Path, say: Say) -> list[Stored]:
     return [Stored(facts, tuple(rounds)) for facts, rounds in found]
 
 
-def choose(cells: Sequence[Stored], asked: Mapping[str, Any]) -> tuple[Stored | None, Stored | None]:
-    """The clean and the attacked cell that are meant: of those that have what is `asked`, by column, the one with the
-    most attacked agents and the largest epsilon, and the clean rounds of the same policy. Either may be missing, not
-    both. Raises UserError for what no cell has."""
-    found = list(cells)
+def choose(cells: Sequence[Stored], number: int, asked: Mapping[str, Any]) -> list[Stored]:
+    """The clean and the attacked cell that are meant: of those that have the round of this number and what is `asked`,
+    by column, the one with the most attacked agents and the largest epsilon, and before it the clean one of the same
+    policy, where it is stored. Only a clean one where nobody is attacked in any. Raises UserError for what no cell
+    has."""
+    found = cells = [cell for cell in cells if number in cell.numbers]
+    if not found:
+        raise UserError(f"no round {number} is stored here: give a smaller --round")
     for column, value in asked.items():
         if value is None:
             continue
@@ -81,9 +83,9 @@ def choose(cells: Sequence[Stored], asked: Mapping[str, Any]) -> tuple[Stored | 
         found = [cell for cell in found if getattr(cell.facts, column) == value]
     best = max(found, key=lambda cell: (cell.facts.attacked_agents, cell.facts.epsilon))
     if not best.attacked:
-        return best, None
+        return [best]
     clean = [cell for cell in cells if not cell.attacked and _told(cell.facts, PAIR) == _told(best.facts, PAIR)]
-    return (clean[0] if clean else None), best
+    return [*clean[:1], best]
 
 
 def _told(facts: Facts, columns: Sequence[str]) -> list[Any]:
@@ -113,9 +115,9 @@ def replay(cell: Cell, stored: Stored, number: int, prove: bool, watching: Obser
     """The round of this number, played again and recorded, and in a sentence whether it came out as it is stored.
 
     prove: ask of every attacked decision whether an attack can turn it; watching: sees all that is played. Raises
-    UserError for a round that there is not, and for a game that cannot be shown.
+    UserError for a game that cannot be shown.
     """
-    row = stored.row(number)
+    row = stored.rounds[number - stored.numbers.start]
     recorder = Recorder({number}, cell.team, proofs(cell) if prove and cell.attacks else None)
     again = play_again(cell, number, [watching, recorder])
     if recorder.refused:

@@ -1,0 +1,75 @@
+"""`marlrobust replay`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marlrobust.cli.command import Command, runs_option, say, trust_option
+from marlrobust.progress import Progress
+
+
+@click.command("replay", cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--round", "number", type=click.IntRange(0), default=0, show_default=True, help="The round's number.")
+@click.option("--policy", metavar="NAME", help="Of this policy.  [default: the first]")
+@click.option("--game", "scenario", metavar="NAME", help="Of this game.  [default: the first]")
+@click.option("--attack", metavar="NAME", help="Under this attack.  [default: the first]")
+@click.option("--eps", "epsilon", type=float, metavar="X", help="With this epsilon.  [default: the largest]")
+@click.option("--agents", "attacked_agents", type=int, metavar="N", help="So many attacked.  [default: the most]")
+@click.option("--victims", metavar="NAME", help="Chosen so.  [default: the first]")
+@click.option("--html", "kinds", flag_value="html", multiple=True, help="Write a page.  [default]")
+@click.option("--gif", "kinds", flag_value="gif", multiple=True, help="Write a GIF.")
+@click.option("--mp4", "kinds", flag_value="mp4", multiple=True, help="Write a film; it needs ffmpeg.")
+@click.option("--speed", type=click.FloatRange(0.5, 60), default=6, show_default=True, help="Steps per second.")
+@click.option("--proofs", is_flag=True, help="Mark the decisions that no attack can turn; this takes a minute or more.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: FOLDER itself]")
+@runs_option
+@trust_option
+def command(
+    folder: Path,
+    number: int,
+    kinds: tuple[str, ...],
+    speed: float,
+    proofs: bool,
+    out: Path | None,
+    runs: Path,
+    trust: bool,
+    **asked: Any,
+) -> None:
+    """Watch a round of FOLDER: play it again from its row, and write it as a page, a GIF or a film.
+
+    \b
+    marlrobust replay results/demo --round 7 --policy mfac
+    marlrobust replay results/demo --round 7 --policy mfac --agents 16 --gif --mp4
+    marlrobust replay results/demo --agents 0 --html
+
+    An attacked round stands beside the clean one of the same number. The rounds are kept in FOLDER: the same command
+    does not play them a second time, and 'marlrobust report FOLDER' shows them too.
+    """
+    from marlrobust.evaluation.again import choose, rebuilt, replay, stored_cells
+    from marlrobust.evaluation.processes import Ticks
+    from marlrobust.policies.library import Library
+    from marlrobust.recorded import PROVEN, Replays
+    from marlrobust.reports.replay_files import KINDS, save
+
+    chosen = choose(stored_cells(folder, say), number, asked)
+    replays, rounds = Replays(folder, say), []
+    for stored in chosen:
+        known = replays.read(stored.facts, number)
+        if known is not None and not (proofs and stored.attacked and not (known.frames.marks & PROVEN).any()):
+            rounds.append(known)
+            continue
+        cell = rebuilt(folder, stored, Library(runs, trust))
+        with Progress("replay", "rounds", cell.rounds) as progress:
+            seen, compared = replay(cell, stored, number, proofs, Ticks(cell.game.max_steps, progress.advance))
+        say(compared)
+        replays.write(seen)
+        rounds.append(seen)
+    for kind in (kind for kind in KINDS if kind in (kinds or ("html",))):
+        path = (out or folder) / f"replay-{rounds[-1].name}.{kind}"
+        with Progress("replay", "pictures") as progress:
+            save(path, rounds, speed, progress.at)
+        click.echo(path)
