@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
@@ -279,6 +280,51 @@ def trained_torchrl(group: bool) -> Any:
         loss.backward()
         optimizer.step()
     return actor, keys
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("squashed", [False, True])
+def test_torchrl_with_continuous_actions(squashed: bool) -> None:
+    """An actor that has learned to take the middle of its first two observations; its mean action is its own."""
+    pytest.importorskip("torchrl")
+    from tensordict import TensorDict
+    from tensordict.nn import NormalParamExtractor, TensorDictModule
+    from torch.distributions import Normal
+    from torchrl.modules import MLP, ProbabilisticActor, TanhNormal
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(MLP(in_features=D, out_features=2, depth=1, num_cells=32), NormalParamExtractor())
+    module = TensorDictModule(inner, in_keys=["observation"], out_keys=["loc", "scale"])
+    options: Any = {"low": -1.0, "high": 3.0} if squashed else {}
+    kind: Any = TanhNormal if squashed else Normal
+    actor = ProbabilisticActor(
+        module, in_keys=["loc", "scale"], distribution_class=kind, distribution_kwargs=options, return_log_prob=True
+    )
+    optimizer = torch.optim.Adam(actor.parameters(), 1e-2)
+    box = Box(-1, 3, (1,))
+    for _ in range(150):
+        x = torch.rand(64, D)
+        out = actor(TensorDict({"observation": x}, batch_size=[64]))
+        loss = ((out.get("action") - x[:, :2].mean(1, keepdim=True)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    policy, seen = as_policy(actor, None, box), Decisions.of(torch.rand(N, D))
+    kinds = actions_of(policy)
+    assert isinstance(kinds, Vectors)
+    told = actor(TensorDict({"observation": seen.dense}, batch_size=[N]))
+    expected = 4 * (torch.tanh(told.get("loc")) + 1) / 2 - 1 if squashed else told.get("loc")
+    actions = kinds.best(policy.logits(seen))
+    torch.testing.assert_close(actions, expected.clamp(-1, 3))
+    torch.testing.assert_close(policy.logits(seen)[:, 1:].exp(), told.get("scale"))
+    assert float((actions - seen.dense[:, :2].mean(1, keepdim=True)).abs().mean()) < 0.2
+    ways = []
+    for name in ("random", "pgd"):
+        shown = ATTACKS[name](threat=Threat(epsilon=0.3)).perturb(policy, seen)
+        ways.append(float(kinds.moved(policy.logits(seen), policy.logits(seen.showing(shown))).mean()))
+    assert ways[1] > 1.5 * ways[0]
+    with pytest.raises(UserError, match="as_policy takes their box"):
+        as_policy(actor)
 
 
 @pytest.mark.filterwarnings("ignore")
