@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -25,6 +27,7 @@ from marlrobust.policies.library import Library
 from marlrobust.training.distill_settings import DistillSettings, distill_settings
 from marlrobust.training.run import Training, prepare
 from marlrobust.training.state import STATE
+from tests.conftest import PURSUIT
 
 SMALL: dict[str, Any] = {
     "game": {"map_size": 16, "max_steps": 30},  # 6 a side
@@ -65,7 +68,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def begin(runs: Path, folder: Path, *, resume: bool = False, **layer: Any) -> Training:
-    return prepare(distill_settings(SMALL, layer), runs=runs, out=folder, resume=resume)
+    small = {k: v for k, v in SMALL.items() if k not in layer}
+    return prepare(distill_settings(small, layer), runs=runs, out=folder, resume=resume)
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def test_a_brought_teacher_gets_a_student_that_is_proven_and_agrees(runs: Path, 
     opponent, _ = load_policy(runs / "battle" / "a2c" / "soldier.safetensors")
     agreed, proven = {}, {}
     for weight in (0.0, 0.5):
-        how: dict[str, Any] = {"teacher": "my_teachers:network", "weight": weight, "rounds": 32, "epsilon": 0.03}
+        how: dict[str, Any] = {"teacher": "my_teachers:network", "weight": weight, "rounds": 48, "epsilon": 0.03}
         begin(runs, mine / f"w{weight}", **how, sharpness=1.0, learning_rate=3e-3, replay_ratio=2.0).trainer.run()
         student, card = load_policy(mine / f"w{weight}" / "soldier.safetensors")
         assert card.settings["teacher"] == "my_teachers:network"
@@ -160,9 +164,25 @@ def test_its_teacher_plays_less_and_less(runs: Path, tmp_path: Path) -> None:
     assert [p.learning_rate for p in phases] == sorted((p.learning_rate for p in phases), reverse=True)
 
 
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_a_teacher_of_one_side_is_asked_in_the_mirror_on_the_other(side: str, runs: Path, tmp_path: Path) -> None:
+    cast: Any = begin(runs, tmp_path, side=side).trainer.cast
+    teacher = cast.students["soldier"].learner.teacher
+    cast.game.reset(np.arange(4), np.array([False, True, False, True]))
+    seen = cast.game.observe(0)
+    home = (seen.round % 2 == 1) == (side == "second")
+    (mirror,) = (m for m in Battle(map_size=16).symmetries("soldier")[:1])  # left to right
+    told, plain = teacher.logits(seen), teacher.policy.logits(seen)
+    assert torch.equal(told[home], plain[home])
+    assert not torch.equal(told[~home], plain[~home])
+    mirrored = replace(seen, states=torch.from_numpy(mirror.of_states(seen.dense.numpy())))
+    torch.testing.assert_close(told[~home], teacher.policy.logits(mirrored)[~home][:, mirror.actions])
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
+        ({"side": "first", "scenario": "pursuit", "game": PURSUIT}, "no mirror in which one side looks like the other"),
         ({"teacher": "my_teachers:gated"}, "remembers"),
         ({"teacher": "mfacc"}, "there is no policy 'mfacc'"),
         ({"teacher_hash": "0" * 64}, "has changed since this training began"),

@@ -6,7 +6,7 @@ student learns that with the interval loss of Gowal et al. 2018 (`marlrobust.def
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from marlrobust.defenses.intervals import logits_and_worst
 from marlrobust.errors import UserError
-from marlrobust.games.game import Decisions, Game, Group, can_swap
+from marlrobust.games.game import Decisions, Game, Group, Ints, can_swap
 from marlrobust.games.scenario import Scenario
 from marlrobust.games.symmetry import Symmetry
 from marlrobust.policies.adapters import as_policy
@@ -31,7 +31,7 @@ from marlrobust.training.cast import Acted, Matchup, Student, whole_batches
 from marlrobust.training.distill_settings import DistillSettings
 from marlrobust.training.learner import Phase
 from marlrobust.training.mean_field import MeanFieldLearner
-from marlrobust.training.replay import Batch, Mirrors
+from marlrobust.training.replay import Batch, Replay
 
 CERTIFIED = "certified"
 """What a card says of how such a student was trained."""
@@ -58,10 +58,10 @@ class Distillation:
         self.game: Game = s.game.make(s.parallel_rounds)
         shapes = {g.role: g.shape for g in self.game.groups}
         self.teachers = {role: as_policy(p, shapes[role]) for role, p in teacher.load(s.device).items()}
-        if forgetful := [role for role, policy in self.teachers.items() if has_memory(policy)]:
+        if remembering := [role for role, policy in self.teachers.items() if has_memory(policy)]:
             raise UserError(
-                f"{teacher.full_name} remembers ({forgetful[0]}): a student of one state cannot repeat what depends on "
-                "those before it"
+                f"{teacher.full_name} remembers ({remembering[0]}): a student of one state cannot repeat what depends "
+                "on those before it"
             )
         foes = opponent.load(s.device) if opponent else {}
         self.opponents = {role: Frozen(as_policy(p, shapes[role])) for role, p in foes.items()}
@@ -69,10 +69,6 @@ class Distillation:
             g.role: Student.of(self._learner(i, g, teacher)) for i, g in enumerate(self.game.groups) if g.team == 0
         }
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
-        turned = np.full(s.parallel_rounds, s.side == "second")
-        if s.side == "both":
-            turned = np.arange(s.parallel_rounds) % 2 == 1
-        self.swapped = can_swap(self.game.groups) & turned
 
     def _learner(self, i: int, group: Group, stored: StoredTeam) -> Pupil:
         """One with random weights, and its teacher's critic if that has one of this shape."""
@@ -81,13 +77,14 @@ class Distillation:
             torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
             policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=s.hidden, embedding=s.embedding)
         (card,) = (p.card for p in stored.policies if p.card.role == group.role)
+        teaching = Teacher(teacher, self.game, None if s.side == "both" else between_sides(s.game, group.role), s.side)
         if not (isinstance(teacher, MeanFieldPolicy) and teacher.shape == policy.shape and card.critic):
-            return Pupil(policy, s, group.role, teacher, learns_critic=True)
+            return Pupil(policy, s, group.role, teaching, learns_critic=True)
         policy.critic.load_state_dict(teacher.critic.state_dict())
-        return Pupil(policy, s, group.role, teacher, learns_critic=False)
+        return Pupil(policy, s, group.role, teaching, learns_critic=False)
 
     def matchup(self, iteration: int) -> Matchup:
-        """See `Cast.matchup`."""
+        """See `Cast.matchup`. Every other round is played on the other side, where the teams can change sides."""
         s, groups, size = self.settings, self.game.groups, self.game.rounds
         done = iteration * size / self.total_rounds
         taught = round(size * max(1 - done / s.teacher_share, 0.0)) if s.teacher_share else 0
@@ -95,10 +92,9 @@ class Distillation:
         falling = min((1 - done) / s.cooling, 1.0)
         return Matchup(
             players=tuple(
-                Guided(self.students[g.role], self.teachers[g.role], taught) if g.team == 0 else self.opponents[g.role]
-                for g in groups
+                Guided(self.students[g.role], taught) if g.team == 0 else self.opponents[g.role] for g in groups
             ),
-            swapped=self.swapped,
+            swapped=can_swap(groups) & (np.arange(size) % 2 == 1),
             phase=Phase(s.weight * risen, s.epsilon * risen, 0.0, s.learning_rate * falling, s.replay_ratio),
         )
 
@@ -108,13 +104,40 @@ def between_sides(scenario: Scenario, role: str) -> Symmetry:
     first states of the one, mirrored, are nearest to those of the other. Raises UserError where there is none."""
     game, known = scenario.make(1), scenario.symmetries(role)
     if not (can_swap(game.groups) and known):
-        raise UserError("this game has no mirror in which one side looks like the other: leave out --side")
+        raise UserError("this game has no mirror in which one side looks like the other: leave out side")
     (group,) = (i for i, g in enumerate(game.groups) if g.team == 0 and g.role == role)
     starts = []
     for swapped in (False, True):
         game.reset(np.zeros(1, np.int64), np.array([swapped]))
         starts.append(game.observe(group).dense.numpy().copy())
     return min(known, key=lambda mirror: float(np.abs(mirror.of_states(starts[0]).mean(0) - starts[1].mean(0)).sum()))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a policy says in the rounds of `game`: on the side where it is not asked, what it says in the mirror."""
+
+    policy: Policy
+    game: Game
+    mirror: Symmetry | None
+    side: str
+
+    @torch.no_grad()
+    def logits(self, decisions: Decisions) -> Tensor:
+        """See `Policy.logits`; ours reads compressed states, others get them dense."""
+        if self.mirror is None and type(self.policy) is MeanFieldPolicy:
+            return self.policy.logits(decisions)
+        states, means = decisions.dense, decisions.mean_actions
+        away = torch.from_numpy(self.game.swapped[decisions.round] != (self.side == "second"))
+        if self.mirror is None or not away.any():
+            return self.policy.logits(decisions.showing(states))
+        actions = torch.from_numpy(self.mirror.actions)
+        states, means = states.clone(), means.clone()
+        states[away] = torch.from_numpy(self.mirror.of_states(states[away].numpy()))
+        means[away] = means[away][:, actions.argsort()]
+        logits = self.policy.logits(replace(decisions, states=states, mean_actions=means))
+        logits[away] = logits[away][:, actions]
+        return logits
 
 
 class Pupil(MeanFieldLearner):
@@ -125,9 +148,18 @@ class Pupil(MeanFieldLearner):
         self, policy: MeanFieldPolicy, settings: DistillSettings, role: str, teacher: Policy, *, learns_critic: bool
     ) -> None:
         super().__init__(policy, settings, role)
-        self.teacher, self.learns_critic, self.sharpness = teacher, learns_critic, settings.sharpness
-        other_side = () if settings.side == "both" else (between_sides(settings.game, role),)
-        self.mirrors = Mirrors(other_side, policy.shape.state_size, policy.shape.n_actions)
+        self.teacher, self.learns_critic = teacher, learns_critic
+        self.sharpness, self.certainty = settings.sharpness, settings.certainty
+        mirrors = settings.game.symmetries(role) if settings.mirrors else ()
+        shape = policy.shape
+        self.replay = Replay(settings.replay_size, shape.state_size, shape.n_actions, symmetries=mirrors, taught=True)
+
+    def see(self, decisions: Decisions) -> Ints:
+        """See `Learner.see`; the teacher is asked at once."""
+        at = self.replay.see(decisions)
+        if len(at):
+            self.replay.taught[at] = self.teacher.logits(decisions).cpu().numpy()
+        return at
 
     def update(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """One step of the actor, and of the critic where it learns; returns METRICS. The flip rate is the share of
@@ -137,21 +169,17 @@ class Pupil(MeanFieldLearner):
             critic_loss, _ = self._update_critic(batch, phase)
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.target.parameters()), list(self.policy.parameters()), self.settings.tau)
-        return {"critic_loss": critic_loss, **self._imitate(batch, phase, rng)}
+        return {"critic_loss": critic_loss, **self._imitate(batch, phase)}
 
-    def _imitate(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
+    def _imitate(self, batch: Batch, phase: Phase) -> dict[str, float]:
         """(1 - mu) CE(student, teacher's probabilities) + mu CE(worst logits, teacher's likeliest action)."""
-        with torch.no_grad():
-            taught = self.sharpness * _asked(self.teacher, batch)
-        if len(self.mirrors) > 1:
-            which = torch.randint(len(self.mirrors), (len(taught),), generator=rng).numpy()
-            batch, taught = self.mirrors.turn(batch, which), self.mirrors.of_actions(taught, which)
-        actions = taught.argmax(1)
-        where = (batch.states, batch.mean_actions)
-        logits, worst = logits_and_worst(self.policy.actor, *where, phase.epsilon, actions)
-        own, proof = F.cross_entropy(logits, F.softmax(taught, 1)), F.cross_entropy(worst, actions)
+        actions, where = batch.taught.argmax(1), (batch.states, batch.mean_actions)
+        found = logits_and_worst(self.policy.actor, *where, phase.epsilon, actions)
+        logits, worst = (part / self.certainty for part in found)
+        own = F.cross_entropy(logits, F.softmax(self.sharpness * batch.taught, 1))
+        proof = F.cross_entropy(worst, actions)
         self.step(self.actor_optimizer, (1 - phase.mu) * own + phase.mu * proof, phase.learning_rate)
-        pi = F.softmax(logits.detach(), 1)
+        pi = F.softmax(found[0].detach(), 1)
         return {
             "actor_loss": own.item(),
             "action_loss": proof.item(),
@@ -161,27 +189,20 @@ class Pupil(MeanFieldLearner):
         }
 
 
-def _asked(teacher: Policy, batch: Batch) -> Tensor:
-    """The teacher's logits (n, a); ours read compressed states, others get them dense."""
-    decisions = Decisions.of(torch.empty(len(batch.actions), 0), batch.mean_actions)
-    ours = type(teacher) is MeanFieldPolicy
-    return teacher.logits(decisions.showing(batch.states if ours else batch.states.dense()))
-
-
 @dataclass(frozen=True)
 class Guided:
     """A player (see `Player`) that acts as a student's policy does, in the first `taught` rounds as its teacher."""
 
     teaches: Student
-    teacher: Any
     taught: int
     sign: float = 1.0
 
     def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
         """See `Player.act`."""
         uniforms = torch.from_numpy(noise.random(len(decisions), dtype=np.float32))
-        logits = self.teaches.learner.policy.logits(decisions)
+        learner: Any = self.teaches.learner
+        logits = learner.policy.logits(decisions)
         if n := int(np.searchsorted(decisions.round, self.taught)):
-            logits[:n] = self.teacher.logits(decisions.take(slice(n)))
+            logits[:n] = learner.sharpness * learner.teacher.logits(decisions.take(slice(n)))
         actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
         return Acted(actions, actions, np.arange(len(actions)) >= n)

@@ -28,6 +28,8 @@ class DistillSettings(LearningSettings):
     )
     # certain teachers make certain students, whose actions are easier to prove; they win more too
     sharpness: float = Field(2.0, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
+    # certificates are the same with any; where chance is no help, less of it wins more
+    certainty: float = Field(1.0, gt=0, description="The student's logits end up that many times as large.")
     weight: float = Field(0.5, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
     ramp: float = Field(0.6, gt=0, le=1, description="Share of the training in which weight and epsilon rise.")
     cooling: float = Field(
@@ -39,7 +41,7 @@ class DistillSettings(LearningSettings):
     mirrors: bool = Field(False, description="Ask the teacher in the game's mirrors too, where it has some.")
     # a team trained by self-play can be at home on one side, and stall on the other
     side: Literal["both", "first", "second"] = Field(
-        "both", description="Side that is played; the student of one side does the same on the other, in the mirror."
+        "both", description="Side on which the teacher is asked; of one alone, on the other it is asked in the mirror."
     )
 
 

@@ -20,7 +20,8 @@ from marlrobust.training.learner import Transitions
 class Batch(NamedTuple):
     """n transitions. states, next_states: n compressed rows of d; mean_actions: (n, a), of the step before,
     what the actor sees; new_mean_actions: (n, a), of the step itself, what the critic sees; actions: (n,);
-    rewards: (n,); terminal: (n,) 1 where no value follows."""
+    rewards: (n,); terminal: (n,) 1 where no value follows; taught: (n, a), what a teacher says of each action, or
+    (n, 0)."""
 
     states: SparseStates
     next_states: SparseStates
@@ -29,6 +30,7 @@ class Batch(NamedTuple):
     actions: Tensor
     rewards: Tensor
     terminal: Tensor
+    taught: Tensor = torch.empty(0, 0)
 
     def to(self, device: torch.device) -> Batch:
         return self if device.type == "cpu" else Batch._make(part.to(device) for part in self)
@@ -87,6 +89,7 @@ class Mirrors:
             mean_actions=self.of_actions(batch.mean_actions, which),
             new_mean_actions=self.of_actions(batch.new_mean_actions, which),
             actions=torch.from_numpy(self.actions[which, batch.actions.numpy()]),
+            taught=self.of_actions(batch.taught, which) if batch.taught.shape[1] else batch.taught,
         )
 
     def of_actions(self, values: Tensor, which: Ints) -> Tensor:
@@ -109,9 +112,11 @@ class Replay:
         n_actions: int,
         *,
         symmetries: Sequence[Symmetry] = (),
+        taught: bool = False,
         width: int = 160,
     ) -> None:
-        """symmetries: what is drawn is drawn as often in each of these mirrors as it was; width: non-zeros kept per
+        """symmetries: what is drawn is drawn as often in each of these mirrors as it was; taught: keep what a teacher
+        says beside each state, which is for the learner to write; width: non-zeros kept per
         state, to begin with; it grows with the states that come."""
         if state_size > np.iinfo(np.uint16).max:
             raise UserError(
@@ -128,6 +133,8 @@ class Replay:
         self.actions = np.zeros(capacity, np.int64)
         self.own = np.zeros(capacity, np.bool_)
         self.rewards = np.zeros(capacity, np.float32)
+        self.taught = np.zeros((capacity, n_actions if taught else 0), np.float32)
+        self.arrays = (*self.ARRAYS, *(["taught"] if taught else []))
         self.terminal = np.zeros(capacity, np.float32)
         self.head = 0  # where the next state goes
         self.size = 0  # transitions that can be drawn, the newest of them just before `pending`
@@ -187,7 +194,7 @@ class Replay:
 
     def batch(self, at: Ints) -> Batch:
         """The transitions at positions `at` (n,)."""
-        columns = (self.mean_actions, self.new_mean_actions, self.actions, self.rewards, self.terminal)
+        columns = (self.mean_actions, self.new_mean_actions, self.actions, self.rewards, self.terminal, self.taught)
         tensors = (torch.from_numpy(column[at]) for column in columns)
         return Batch(self._states(at), self._states(self.next[at]), *tensors)
 
@@ -202,10 +209,10 @@ class Replay:
     def state(self) -> dict[str, Tensor]:
         """All of it, to be stored; `restore` takes it back."""
         numbers = torch.tensor([self.head, self.size, self.pending, self.owed], dtype=torch.float64)
-        return {"numbers": numbers, **{k: torch.from_numpy(getattr(self, k)) for k in self.ARRAYS}}
+        return {"numbers": numbers, **{k: torch.from_numpy(getattr(self, k)) for k in self.arrays}}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         *counts, self.owed = state["numbers"].tolist()
         self.head, self.size, self.pending = map(int, counts)
-        for k in self.ARRAYS:
+        for k in self.arrays:
             setattr(self, k, state[k].numpy().copy())
