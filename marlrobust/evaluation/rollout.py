@@ -15,6 +15,7 @@ from marlrobust.attacks.attack import Attack
 from marlrobust.attacks.victims import RandomVictims, Scene, Victims
 from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Acted, Observer, Witness
+from marlrobust.games.broken import told
 from marlrobust.games.game import Actions, Bools, Decisions, Game, Ints, Outcome, can_swap
 from marlrobust.policies.actions import Vectors, actions_of
 from marlrobust.policies.adapters import policy_for
@@ -84,7 +85,8 @@ def play_rounds(
     attacked = _Attacked(ours, adversary, seed, numbers, device) if adversary and adversary.count else None
     witnesses = [observer for observer in observers if isinstance(observer, Witness)]
 
-    game.reset(seeds, swap)
+    with told(game, "at a round's start"):
+        game.reset(seeds, swap)
     ours.refuse_hidden_memory(device)
     theirs.refuse_hidden_memory(device)
     for witness in witnesses:
@@ -100,7 +102,8 @@ def play_rounds(
         chance = [None] * len(own) if greedy else ours.chance(seen)
         foes_chance = [None] * len(foes) if greedy else theirs.chance(foes_seen)
         actions = ours.choose(logits, chance) | theirs.choose(foes_logits, foes_chance)
-        outcomes = game.step([actions[g] for g in range(len(game.groups))])
+        with told(game, f"in step {int(game.steps.max()) + 1}"):
+            outcomes = game.step([actions[g] for g in range(len(game.groups))])
         for g, decisions in zip(own, seen, strict=True):
             tally.rewarded(decisions.round, outcomes[g].rewards)
         for observer in observers:
@@ -190,12 +193,12 @@ class _Side:
     ) -> list[Acted]:
         """What each group did, for who watches; clean: the logits (n, a) without the attack."""
         without = self.choose(clean, chance)
-        told = []
+        done = []
         for g, kind, decisions, before, after in zip(self.groups, self.kinds, seen, clean, logits, strict=True):
             turned = (kind.moved(before, after) > 0).cpu().numpy()
             rewards, who = outcomes[g].rewards, (g, decisions.round, decisions.agent)
-            told.append(Acted(*who, action=actions[g], without=without[g], turned=turned, rewards=rewards))
-        return told
+            done.append(Acted(*who, action=actions[g], without=without[g], turned=turned, rewards=rewards))
+        return done
 
 
 def _for_role(given: T | Mapping[str, T] | None, role: str, what: str) -> T:

@@ -18,6 +18,7 @@ from marlrobust.errors import UserError
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.evaluation.store import Store
 from marlrobust.files import write_bytes
+from marlrobust.games.broken import GameError
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.progress import Progress
 from marlrobust.recorded import Recorded, Replays
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from marlrobust.evaluation.plan import Cell
 
 RESULTS = Path("results")
-CELLS = "cells"
-"""Folder of an evaluation's rows, in its own."""
+CELLS, LOGS = "cells", "training"
+"""Folders of an evaluation's rows, and of how its policies were trained, in its own."""
+
+TRACE = "error.log"
+"""File of what a game raised."""
 
 Say = Callable[[str], object]
 
@@ -83,9 +87,12 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
     )
     watched = worth_watching(planned.cells) if settings.replays else {}
     work = _Work(Store(folder / CELLS, say), Replays(folder, say), settings.workers, watched)
-    with locked(folder):
+    with locked(folder), traced(folder):
         record.write(folder)
         write_bytes(folder / "config.yaml", dump(settings).encode())
+        for stored, facts in zip(told.values(), record.policies, strict=True):
+            if facts.log:
+                write_bytes(folder / facts.log, stored.log.read_bytes())
         work.play(planned.cells)
         if planned.until:
 
@@ -191,6 +198,16 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def traced(folder: Path) -> Iterator[None]:
+    """While it lasts, the traceback of a game that fails goes into `folder`, and the sentence says where."""
+    try:
+        yield
+    except GameError as error:
+        write_bytes(folder / TRACE, error.details.encode())
+        raise UserError(f"{error}; its traceback is in {folder / TRACE}") from error
+
+
 def _policy_facts(p: StoredPolicy) -> PolicyFacts:
     card = p.card
     return PolicyFacts(
@@ -202,6 +219,7 @@ def _policy_facts(p: StoredPolicy) -> PolicyFacts:
         planned_rounds=card.planned_rounds,
         seed=card.seed,
         hash=card.hash,
+        log=f"{LOGS}/{slug(f'{card.scenario}-{p.name}')}.csv" if p.log.is_file() else "",
     )
 
 

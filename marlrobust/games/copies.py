@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from marlrobust.errors import UserError
-from marlrobust.games.broken import broken
+from marlrobust.games.broken import of_environment
 from marlrobust.games.game import Bools, Floats
 from marlrobust.games.spaces import Kind, flat
 
@@ -99,7 +99,7 @@ class Here:
         """What the environment raises, as a sentence."""
         try:
             yield
-        except UserError:
+        except (UserError, MemoryError):
             raise
         except Exception as error:
-            raise broken(self.name, error, when) from error
+            raise of_environment(self.name, error, when) from error

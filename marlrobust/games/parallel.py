@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from marlrobust.errors import UserError
 from marlrobust.files import file_hash
-from marlrobust.games.broken import broken
+from marlrobust.games.broken import of_environment
 from marlrobust.games.scenario import Scenario, Teams
 from marlrobust.games.spaces import Grouping, Kind, kinds_of
 from marlrobust.rows import REWARD, SUCCESS, Metric
@@ -104,7 +104,7 @@ def _kinds(environment: str, options: str, grouping: Grouping) -> list[Kind]:
     try:
         _, infos = made.reset(seed=0)  # which may tell of legal actions
     except Exception as error:
-        raise broken(environment, error, "when it is reset with the seed 0") from error
+        raise of_environment(environment, error, "when it is reset with the seed 0") from error
     found = kinds_of(made, grouping, infos)
     made.close()
     return found
