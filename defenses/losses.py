@@ -21,11 +21,23 @@ from marlrobust.games.game import Decisions
 from marlrobust.policies.mean_field import MeanFieldPolicy
 
 
+class After(NamedTuple):
+    """What came after n decisions: actions (n,), rewards (n,), terminal (n,) 1 where no value follows; decisions: the
+    next ones, with the mean actions (n, a) of this step; learning_rate: of what learns from it."""
+
+    actions: Tensor
+    rewards: Tensor
+    terminal: Tensor
+    decisions: Decisions
+    learning_rate: float
+
+
 class Defended(NamedTuple):
     """What a loss is computed from.
 
     policy: what learns; decisions: n of them; logits: (n, a), its answer to them, differentiable; epsilon: l_inf
-    radius, in state units; steps: of an attack; rng: of its draws.
+    radius, in state units; steps: of an attack; rng: of its draws; after: what came after them, for a loss that learns
+    from it.
     """
 
     policy: Any
@@ -34,6 +46,7 @@ class Defended(NamedTuple):
     epsilon: float
     steps: int
     rng: torch.Generator
+    after: After | None = None
 
 
 class ActionLoss(NamedTuple):
@@ -44,6 +57,7 @@ class ActionLoss(NamedTuple):
 
 
 Loss = Callable[[Defended], ActionLoss]
+"""One that learns too is a module, with an `optimizer`; see `Method.loss`."""
 
 
 def cross_entropy(it: Defended) -> ActionLoss:
@@ -66,23 +80,23 @@ def worst_case(it: Defended) -> ActionLoss:
     if not isinstance(it.policy, MeanFieldPolicy):
         raise UserError(f"intervals are for a mean-field policy, and {type(it.policy).__name__} is none")
     z = it.logits.detach().argmax(1)
-    with _exactly(it):
+    with exactly(it):
         worst = worst_logits(it.policy.actor, it.decisions.states, it.decisions.mean_actions, it.epsilon, z)
     return ActionLoss(F.cross_entropy(worst, z, reduction="none"), _moved(worst, z))
+
+
+def exactly(it: Defended) -> torch.autocast:
+    """Computes in float32, whatever the learner does."""
+    return torch.autocast(it.logits.device.type, enabled=False)
 
 
 def _attacked(it: Defended, kind: type[GradientAttack]) -> Tensor:
     """Logits (n, a) of the states that the attack shows."""
     attack = kind(threat=Threat(norm="l_inf", epsilon=it.epsilon), steps=it.steps)
-    with _exactly(it):
+    with exactly(it):
         shown = attack.perturb(it.policy, it.decisions, it.rng)
     logits: Tensor = it.policy.logits(it.decisions.showing(shown))
     return logits
-
-
-def _exactly(it: Defended) -> torch.autocast:
-    """Computes in float32, whatever the learner does."""
-    return torch.autocast(it.logits.device.type, enabled=False)
 
 
 def _moved(logits: Tensor, z: Tensor) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marlrobust.defenses.schedules import Schedule
 from marlrobust.registry import Registry, imported
 
 if TYPE_CHECKING:
     from marlrobust.defenses.losses import Loss
+    from marlrobust.policies.mean_field import MeanFieldPolicy
 
 
 LOSSES = "marlrobust.defenses.losses"
@@ -31,10 +32,10 @@ class Method:
     mean_field: bool = True
     loops: bool = True
 
-    @property
-    def loss(self) -> Loss:
-        """Its loss; names are known without torch."""
-        loss: Loss = imported(self.loss_name)
+    def loss(self, policy: MeanFieldPolicy, *, gamma: float, tau: float) -> Loss:
+        """Its loss, for the policy that learns. gamma: discount; tau: how far targets move per update."""
+        found: Any = imported(self.loss_name)  # only now: names are known without torch
+        loss: Loss = found(policy, gamma, tau) if isinstance(found, type) else found
         return loss
 
 
@@ -54,6 +55,12 @@ CERTIFIED = Method(
     ONCE,
     f"{LOSSES}:worst_case",
 )
+WOCAR = Method(
+    "the worst value under attack, learned beside the critic (Liang et al. 2022)",
+    ONCE,
+    ONCE,
+    "marlrobust.defenses.worst_value:WorstValue",
+)
 A2C = Method(
     "independent advantage actor-critic: the opponent in every test", ZERO, ZERO, mean_field=False, loops=False
 )
@@ -69,6 +76,7 @@ METHODS: Registry[Method] = Registry(
         "romfac": f"{__name__}:ROMFAC",
         "sa-kl": f"{__name__}:SA_KL",
         "certified": f"{__name__}:CERTIFIED",
+        "wocar": f"{__name__}:WOCAR",
         "a2c": f"{__name__}:A2C",
     },
     base=f"{__name__}:Method",

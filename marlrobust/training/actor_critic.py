@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marlrobust.defenses.losses import Defended, Loss
+from marlrobust.defenses.losses import After, Defended, Loss
 from marlrobust.games.game import Decisions, Ints
 from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.training.learner import Chance, Phase, Transitions
@@ -38,9 +38,14 @@ class ActorCritic:
         self.device = torch.device(s.device)
         symmetries = s.game.symmetries(role) if s.mirrors else ()
         self.replay = Replay(s.replay_size, policy.shape.state_size, policy.shape.n_actions, symmetries=symmetries)
-        self.modules: dict[str, nn.Module] = {"policy": self.policy}  # all whose weights are stored
         self.actor_optimizer = torch.optim.Adam(policy.actor.parameters(), fused=True)
         self.critic_optimizer = torch.optim.Adam(policy.critic.parameters(), fused=True)
+        # what is stored
+        self.modules: dict[str, nn.Module] = {"policy": self.policy}
+        self.optimizers = {"actor_optimizer": self.actor_optimizer, "critic_optimizer": self.critic_optimizer}
+        if isinstance(loss, nn.Module):
+            self.modules["loss"] = loss.to(s.device)
+            self.optimizers["loss_optimizer"] = loss.optimizer  # type: ignore[assignment]
 
     def see(self, decisions: Decisions) -> Ints:
         """See `Learner.see`."""
@@ -79,11 +84,7 @@ class ActorCritic:
         moved, flipped = 0.0, float("nan")
         if self.loss and phase.mu > 0:
             n = math.ceil(self.settings.defended_share * len(batch.actions))  # they were drawn in any order
-            decisions = Decisions.of(batch.states.first(n), batch.mean_actions[:n])
-            defended = Defended(
-                self.policy, decisions, answer.logits[:n], phase.epsilon, self.settings.attack_steps, rng
-            )
-            action = self.loss(defended)
+            action = self.loss(self._defended(batch, answer, n, phase, rng))
             loss = loss + phase.mu * action.loss.mean()
             moved, flipped = action.loss.mean().item(), action.flipped
         self.step(self.actor_optimizer, loss, phase.learning_rate)
@@ -94,6 +95,14 @@ class ActorCritic:
             "flip_rate": flipped,
             "action_share": answer.pi.detach().mean(0).max().item(),  # of the commonest action: 1 means collapse
         }
+
+    def _defended(self, batch: Batch, answer: Answer, n: int, phase: Phase, rng: torch.Generator) -> Defended:
+        """The first n of a batch, as a defence's loss takes them."""
+        decisions = Decisions.of(batch.states.first(n), batch.mean_actions[:n])
+        following = Decisions.of(batch.next_states.first(n), batch.new_mean_actions[:n])
+        after = After(batch.actions[:n], batch.rewards[:n], batch.terminal[:n], following, phase.learning_rate)
+        steps = self.settings.attack_steps
+        return Defended(self.policy, decisions, answer.logits[:n], phase.epsilon, steps, rng, after)
 
     def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float) -> None:
         """One step down `loss`, with a gradient that is not too long."""
@@ -109,7 +118,7 @@ class ActorCritic:
         state = {f"replay.{k}": v for k, v in self.replay.state().items()}
         for name, module in self.modules.items():
             state |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
-        for name, optimizer in self._optimizers().items():
+        for name, optimizer in self.optimizers.items():
             for i, slots in optimizer.state_dict()["state"].items():
                 state |= {f"{name}.{i}.{k}": v for k, v in slots.items()}
         return state
@@ -118,13 +127,12 @@ class ActorCritic:
         """See `Learner.restore`."""
         self.replay.restore(below("replay.", state))
         for name, module in self.modules.items():
-            module.load_state_dict(below(f"{name}.", state))
-        for name, optimizer in self._optimizers().items():
+            stored = below(f"{name}.", state)
+            if stored or name != "loss":  # methods share a start, in which no loss has learned yet
+                module.load_state_dict(stored)
+        for name, optimizer in self.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in below(f"{name}.", state).items():
                 i, k = key.split(".")
                 slots.setdefault(int(i), {})[k] = value.clone()
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"actor_optimizer": self.actor_optimizer, "critic_optimizer": self.critic_optimizer}

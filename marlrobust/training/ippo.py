@@ -41,7 +41,8 @@ class IPPO(Algorithm):
     def learner(self, group: Group, method: Method, settings: TrainSettings) -> Learner:
         """See `Algorithm.learner`."""
         policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=settings.hidden, mean_field=False)
-        return IPPOLearner(policy, settings, group.role, method.loss, self)
+        loss = method.loss(policy, gamma=settings.gamma, tau=settings.tau)
+        return IPPOLearner(policy, settings, group.role, loss, self)
 
 
 class Judged(NamedTuple):

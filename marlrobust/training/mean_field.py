@@ -35,7 +35,8 @@ class MeanField(Algorithm):
             embedding=settings.embedding,
             mean_field=method.mean_field,
         )
-        return MeanFieldLearner(policy, settings, group.role, method.loss)
+        loss = method.loss(policy, gamma=settings.gamma, tau=settings.tau)
+        return MeanFieldLearner(policy, settings, group.role, loss)
 
 
 class MeanFieldLearner(ActorCritic):
