@@ -24,7 +24,7 @@ from marlrobust.files import read_sealed
 from marlrobust.policies.library import Library
 from marlrobust.recorded import Recorded
 from marlrobust.registry import nearest
-from marlrobust.rows import Facts, Record, Round, parts
+from marlrobust.rows import Batch, Facts, Record, Round, parts
 
 SAME = (
     *("scenario", "team", "policy", "opponent", "attack", "attack_parameters", "epsilon", "norm", "features"),
@@ -38,7 +38,7 @@ PAIR = ("scenario", "team", "policy", "policy_hash", "opponent_hash", "game", "s
 
 @dataclass(frozen=True)
 class Stored:
-    """A cell of a result folder: what its rows share, and the rows."""
+    """A cell of a result folder, or rounds that were added to one: what the cell's rows share, and the rows."""
 
     facts: Facts
     rounds: tuple[Round, ...]
@@ -57,11 +57,12 @@ class Stored:
 def stored_cells(folder: Path, say: Say) -> list[Stored]:
     """The cells in `folder`; raises UserError where there are none."""
     record, store = Record.read(folder), Store(folder / CELLS, say)
-    whole = [name for name, rounds in record.cells.items() if store.read(name, rounds) is not None]
+    known = {name: Batch(of=name, first=0, rounds=rounds) for name, rounds in record.cells.items()} | record.batches
+    whole = {name: of for name, of in known.items() if store.read(name, of.rounds, of.first) is not None}
     if not whole:
         raise UserError(f"{folder} holds no rows yet: run 'marlrobust attack' with --out {folder} again")
-    found = [parts(read_sealed(store.path(name)), Facts, Round) for name in whole]
-    return [Stored(facts, tuple(rounds)) for facts, rounds in found]
+    found = {name: parts(read_sealed(store.path(name)), Facts, Round) for name in whole}
+    return [Stored(found[of.of][0], tuple(found[name][1])) for name, of in whole.items() if of.of in found]
 
 
 def choose(cells: Sequence[Stored], number: int, asked: Mapping[str, Any]) -> list[Stored]:
@@ -104,7 +105,7 @@ def rebuilt(folder: Path, stored: Stored, library: Library) -> Cell:
     for side, hash in ((cell.policy, facts.policy_hash), (cell.opponent, facts.opponent_hash)):
         if side is not None and side.hash != hash:
             raise UserError(f"{side.full_name} is another policy than the one that was tested: its file has changed")
-    cell = replace(cell, rounds=len(stored.rounds))
+    cell = replace(cell, first=stored.numbers.start, rounds=len(stored.rounds))
     if facts.victims_found:
         first, second = json.loads(facts.victims_found)
         cell = replace(cell, victims=FixedVictims((tuple(first), tuple(second))))

@@ -58,8 +58,8 @@ def play_again(cell: Cell, number: int, observers: Sequence[Observer]) -> Round:
 
     Victims that were searched for are part of the cell already, as `FixedVictims`.
     """
-    first = number - number % BATCH
-    numbers = range(first, min(first + BATCH, cell.rounds))
+    first = number - (number - cell.first) % BATCH
+    numbers = range(first, min(first + BATCH, cell.numbers.stop))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
