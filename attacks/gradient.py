@@ -150,7 +150,7 @@ class GradientAttack(Attack):
         threat, stack = self.threat, Stack.of(policy)
         adapted = isinstance(policy, StatePolicy)
         plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed and not is_continuous(policy)
-        if self.precision != "auto" or not plain or threat.low is not None or threat.high is not None:
+        if self.precision != "auto" or not plain or threat.ranged:
             return _Ways(None, stack, adapted)
         if stack is not None and (stack.size < SMALL or stack.size * n < FEW):
             return _Ways(None, stack, adapted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -30,6 +30,19 @@ def _bools(features: Any) -> tuple[bool, ...] | None:
     return tuple(mask.tolist())
 
 
+def _ends(given: Any) -> float | tuple[float, ...] | None:
+    """One end of the valid range for all features; or one for each, infinite where there is none."""
+    if given is None or isinstance(given, int | float):
+        if given is not None and not math.isfinite(given):
+            raise ValueError("input should be a finite number")
+        return None if given is None else float(given)
+    ends = tuple(float(end) for end in given)
+    if any(math.isnan(end) for end in ends):
+        raise ValueError("an end of the valid range is no number")
+    return ends
+
+
+Ends = float | Sequence[float] | npt.NDArray[np.floating[Any]] | None
 Features = Sequence[bool] | npt.NDArray[np.bool_] | Tensor | None
 
 
@@ -37,9 +50,9 @@ Features = Sequence[bool] | npt.NDArray[np.bool_] | Tensor | None
 class Threat(Parameters):
     """How far a state may be moved: the ball B(s), the valid range, the features that may change.
 
-    epsilon: the ball's radius in state units. low, high: valid range of a feature; None does not clip, the
-    default, since states are not all in [0, 1]. features: (d,) bool, True where the state may be perturbed;
-    None is all of it. Raises UserError for a value out of range.
+    epsilon: the ball's radius in state units. low, high: valid range of a feature, one for all or (d,), one for each,
+    infinite where there is no end; None does not clip, the default, since states are not all in [0, 1]. features: (d,)
+    bool, True where the state may be perturbed; None is all of it. Raises UserError for a value out of range.
 
     Numbers are rounded to float32 inwards (the radius and `high` down, `low` up), so that what is delivered
     obeys the number that was asked for as well as its float32.
@@ -47,14 +60,23 @@ class Threat(Parameters):
 
     norm: Annotated[Literal["l_inf", "l_2"], Field(description="Norm of the ball.")] = "l_inf"
     epsilon: Annotated[float, Field(ge=0, description="Radius of the ball, in state units.")] = 0.075
-    low: Annotated[float | None, Field(description="Least valid value of a feature; none does not clip.")] = None
-    high: Annotated[float | None, Field(description="Largest valid value of a feature; none does not clip.")] = None
+    low: Annotated[
+        Ends, PlainValidator(_ends), Field(description="Least valid value of a feature; none does not clip.")
+    ] = None
+    high: Annotated[
+        Ends, PlainValidator(_ends), Field(description="Largest valid value of a feature; none does not clip.")
+    ] = None
     features: Annotated[Features, PlainValidator(_bools), Field(description="Which features may change.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.low is not None and self.high is not None and self.low > self.high:
+        if self.low is not None and self.high is not None and np.any(np.asarray(self.low) > np.asarray(self.high)):
             raise UserError(f"the valid range is empty: low {self.low}, high {self.high}")
+
+    @property
+    def ranged(self) -> bool:
+        """Whether there is a valid range."""
+        return self.low is not None or self.high is not None
 
     @property
     def radius(self) -> float:
@@ -99,7 +121,7 @@ class Threat(Parameters):
         if mask is not None:
             delta = torch.where(mask, delta, 0.0)
         delta = self.ball.project(delta)
-        if self.low is not None or self.high is not None:
+        if self.ranged:
             moved = add_inwards(states, delta)
             clipped = self._clip(moved, states)
             delta = torch.where(clipped == moved, delta, clipped - states)
@@ -127,10 +149,24 @@ class Threat(Parameters):
         """`moved` inside the valid range; a feature that was outside it may come nearer, not go farther."""
         inwards = _exact if states.dtype == torch.float64 else _float32
         if self.low is not None:
-            moved = torch.maximum(moved, states.clamp_max(inwards(self.low, math.inf)))
+            moved = torch.maximum(moved, torch.minimum(states, self._end(self.low, math.inf, inwards, states)))
         if self.high is not None:
-            moved = torch.minimum(moved, states.clamp_min(inwards(self.high, -math.inf)))
+            moved = torch.minimum(moved, torch.maximum(states, self._end(self.high, -math.inf, inwards, states)))
         return moved
+
+    def _end(self, end: Any, towards: float, inwards: Callable[[float, float], float], states: Tensor) -> Tensor:
+        """An end of the range, one number or (d,), in the type of `states` (n, d) and rounded inwards."""
+        if isinstance(end, tuple) and len(end) != states.shape[1]:
+            raise UserError(f"the threat has a range of {len(end)} features, the states have {states.shape[1]}")
+        key = (end is self.low, states.dtype, states.device)
+        if key not in self._known_ends:
+            rounded = [inwards(x, towards) for x in end] if isinstance(end, tuple) else inwards(end, towards)
+            self._known_ends[key] = torch.tensor(rounded, dtype=states.dtype, device=states.device)
+        return self._known_ends[key]
+
+    @cached_property
+    def _known_ends(self) -> dict[Any, Tensor]:
+        return {}
 
     def parameters(self) -> dict[str, Any]:
         """The threat as JSON-able values; the mask as the indices of the features that may change."""
@@ -138,10 +174,15 @@ class Threat(Parameters):
         return {
             "norm": self.norm,
             "epsilon": self.epsilon,
-            "low": self.low,
-            "high": self.high,
+            "low": _json(self.low),
+            "high": _json(self.high),
             "features": features,
         }
+
+
+def _json(ends: Any) -> Any:
+    """None for an infinite end."""
+    return [end if math.isfinite(end) else None for end in ends] if isinstance(ends, tuple) else ends
 
 
 def _exact(x: float, towards: float) -> float:

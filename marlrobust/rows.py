@@ -124,6 +124,9 @@ class Facts(_Part):
     cell: Annotated[str, Column("digest", "identity of what was run: rows of one cell differ in their round alone")]
     norm: Annotated[str, Column("name", "norm of the radius")]
     features: Annotated[str, Column("name", "part of the state that may be moved: all, view or features")]
+    in_range: Annotated[
+        bool, Column("yes or no", "whether moved states were kept inside the limits of the game's observations")
+    ] = False
     greedy: Annotated[bool, Column("yes or no", "whether agents take their likeliest action instead of sampling")]
     attack_parameters: Annotated[str, Column("JSON", "every parameter of the attack, defaults included")]
     victims_parameters: Annotated[str, Column("JSON", "every parameter of the choice of victims")]

@@ -66,10 +66,11 @@ def wrap(
     for another kind of environment, for observations that are no floats, and for a policy with a hidden memory.
     """
 
-    def made(space: Box) -> Attack:
+    def made(kind: Kind) -> Attack:
         if isinstance(attack, Attack):
             return attack
-        threat = Threat(norm=norm, epsilon=epsilon, low=_end(space.low.min()), high=_end(space.high.max()))  # type: ignore[arg-type]
+        low, high = kind.limits
+        threat = Threat(norm=norm, epsilon=epsilon, low=low, high=high)  # type: ignore[arg-type]
         return build("attack", attack, ATTACKS[attack], parameters, threat=threat)
 
     if isinstance(env, ParallelEnv):
@@ -98,11 +99,6 @@ def _sight(space: Any, actions: Any, name: str) -> Kind:
         f"{name} sees {space}: an attack moves arrays of floats, so put a wrapper around the environment first that "
         "gives a Box of floats"
     )
-
-
-def _end(bound: Any) -> float | None:
-    """An end of the valid range; None where there is none."""
-    return float(bound) if np.isfinite(bound) else None
 
 
 class ParallelWrapper(BaseParallelWrapper[str, Any, Any]):  # type: ignore[misc]
@@ -149,7 +145,7 @@ class _Eyes:
     def __init__(
         self, sights: Mapping[str, Kind], policy: Any, attack: Any, victims: int | Collection[str], seed: int
     ) -> None:
-        """sights: what each agent sees and does; attack: from a space to the attack on what is seen there."""
+        """sights: what each agent sees and does; attack: from such a kind to the attack on it."""
         self.sights, self.seed, self.victims, self.opened = sights, seed, victims, 0
         self.places = {name: place for place, name in enumerate(sights)}
         if not isinstance(victims, int) and (odd := sorted(set(victims) - set(sights))):
@@ -161,7 +157,7 @@ class _Eyes:
             key: as_policy(policy, kind.observations.shape, kind.box) for key, kind in self.kinds.items()
         }
         self.asked: set[Any] = set()  # for a hidden memory
-        self.attacks: dict[Any, Attack] = {key: attack(kind.observations) for key, kind in self.kinds.items()}
+        self.attacks: dict[Any, Attack] = {key: attack(kind) for key, kind in self.kinds.items()}
         for key, made in self.attacks.items():
             refuse_misfit(made, is_continuous(self.policies[key]))
 

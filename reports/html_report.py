@@ -117,6 +117,7 @@ def _facts(rows: pd.DataFrame, here: Path) -> list[tuple[str, str]]:
         "Agents": rows["greedy"].map({True: "take their likeliest action", False: "draw their action from the policy"}),
         "Attacked agents are chosen by": attacked["victims"],
         "Part of the state that may be moved": attacked["features"],
+        "Moved states stay": attacked["in_range"].map({True: "inside the game's limits", False: "within epsilon"}),
         "Norm": attacked["norm"],
         "Processor's instructions": rows["instructions"],
     }

@@ -17,9 +17,11 @@ from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD
 from marlrobust.config import resolve
 from marlrobust.errors import UserError
+from marlrobust.evaluation.observer import Observer
+from marlrobust.evaluation.plan import make_attack
 from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.evaluation.run import evaluate
-from marlrobust.evaluation.settings import SweepSettings
+from marlrobust.evaluation.settings import Named, SweepSettings
 from marlrobust.games import make_scenario
 from marlrobust.games.check import check_game
 from marlrobust.games.game import Decisions
@@ -285,3 +287,59 @@ def test_a_policy_is_trained_and_tested_there(tmp_path: Path) -> None:
     assert rows["cut"].all()
     again = evaluate(settings, Library(tmp_path), tmp_path / "out", command="", say=lambda sentence: None)
     assert (again.played, again.kept) == (0, done.played)
+
+
+def limited() -> Small:
+    return Small(
+        spaces.Box(np.array([-1, -np.inf, 0], np.float32), np.array([1, 0.5, np.inf], np.float32), (3,)),
+        spaces.Discrete(3),
+    )
+
+
+class Shown(Observer):
+    def __init__(self) -> None:
+        self.states: list[torch.Tensor] = []
+
+    def attacked(self, decisions: Decisions, shown: torch.Tensor) -> None:
+        self.states.append(shown.clone())
+
+
+def test_moved_states_stay_inside_the_game_s_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept in the row and in the cell's identity; a game without limits has neither."""
+    monkeypatch.chdir(tmp_path)
+    inside = []
+    for in_range in (True, False):
+        scenario = make_scenario(f"{HERE}:limited")
+        group = scenario.make(1).groups[0]
+        assert (group.low, group.high) == ((-1.0, -np.inf, 0.0), (1.0, 0.5, np.inf))
+        attack = make_attack(Named(name="pgd"), "l_inf", 0.5, "all", group, in_range=in_range)
+        watch = Shown()
+        play_rounds(scenario.make(3), Linear(3, 3), seed=0, adversary=Adversary(attack, 2), observers=[watch])
+        seen = torch.cat(watch.states)
+        inside.append(bool(((seen[:, 0].abs() <= 1) & (seen[:, 1] <= 0.5) & (seen[:, 2] >= 0)).all()))
+    assert inside == [True, False]
+    cells = []
+    for game, in_range in ((f"{HERE}:limited", True), (f"{HERE}:limited", False), (SPREAD, True), (SPREAD, False)):
+        size = "small_net" if game != SPREAD else "spread_net"
+        how: dict[str, Any] = {"scenario": game, "policies": (f"{HERE}:{size}",), "game": {"max_steps": 3}}
+        settings = SweepSettings(**how, rounds=1, agents=(1,), in_range=in_range)
+        rows = evaluate(settings, Library(tmp_path), None, command="", say=lambda sentence: None).rows
+        cells.append(rows["cell"].iloc[0])
+        assert rows["in_range"].tolist() == [in_range and game != SPREAD]
+        told = json.loads(rows["attack_parameters"].iloc[0])["threat"]["low"]
+        assert told == ("the game's" if rows["in_range"].all() else None)
+    assert cells[0] != cells[1]
+    assert cells[2] == cells[3]
+
+
+def net(d: int, a: int) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Linear(d, a)
+
+
+def small_net() -> torch.nn.Module:
+    return net(3, 3)
+
+
+def spread_net() -> torch.nn.Module:
+    return net(18, 5)

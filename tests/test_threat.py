@@ -185,3 +185,25 @@ def test_uniform_noise_fills_the_ball_of_the_free_features(norm: str) -> None:
     noise = threat.uniform(torch.zeros(40_000, 4), torch.Generator().manual_seed(0))
     assert (noise[:, 1] == 0).all()
     assert (threat.ball.length(noise) <= 0.25).float().mean().item() == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_each_number_may_have_limits_of_its_own() -> None:
+    """Infinite ones clip nothing; what was outside comes no nearer than it was asked to, and goes no farther."""
+    low, high = [0.0, -np.inf, 0.5], [1.0, 0.1, np.inf]
+    states = torch.tensor([[0.05, 0.05, 0.6], [0.98, 0.0, 0.4], [2.0, -5.0, 9.0]])
+    for norm in ("l_inf", "l_2"):
+        threat = Threat(norm=norm, epsilon=0.3, low=low, high=high)
+        for sign in (-1, 1):
+            shown = threat.deliver(states, torch.full_like(states, 0.2 * sign))
+            assert bool((shown >= torch.minimum(states, torch.tensor(low))).all())
+            assert bool((shown <= torch.maximum(states, torch.tensor(high))).all())
+            assert bool((shown != states).any(1).all())
+    one = Threat(epsilon=0.3, low=0.0, high=1.0)
+    each = Threat(epsilon=0.3, low=[0.0] * 3, high=[1.0] * 3)
+    delta = torch.tensor([[0.3, -0.3, 0.2]])
+    assert torch.equal(one.deliver(states, delta), each.deliver(states, delta))
+    assert Threat(low=low).parameters()["low"] == [0.0, None, 0.5]
+    with pytest.raises(UserError, match="a range of 2 features, the states have 3"):
+        Threat(low=[0.0, 1.0]).deliver(states, delta)
+    with pytest.raises(UserError, match="the valid range is empty"):
+        Threat(low=[0.0, 1.0], high=[1.0, 0.5])

@@ -32,6 +32,7 @@ OUT = "Folder to write.  [default: one of its own under results/]"
 @click.command("attack", cls=Command)
 @options(SweepSettings, policies="--policy", attacks="--attack", epsilons="--eps", agents="--agents")
 @options(SweepSettings, victims="--victims", budget="--budget", norm="--norm", features="--features")
+@options(SweepSettings, in_range="--in-range/--any-value")
 @options(SweepSettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @options(SweepSettings, until="--until", most_rounds="--most-rounds")
 @game_options

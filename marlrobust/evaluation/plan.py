@@ -168,7 +168,7 @@ def plan(settings: SweepSettings, policies: Sequence[StoredTeam], library: Libra
             **settings.model_dump(include={"rounds", "seed", "greedy", "device"}),
         }
         attacks = [
-            (asked.name, match.attacks(policy, asked, settings.norm, epsilon, settings.features))
+            (asked.name, match.attacks(policy, asked, settings.norm, epsilon, settings.features, settings.in_range))
             for asked, epsilon in product(settings.attacks, settings.epsilons)
         ]
         for note in _notes(settings, match.game, (policy, match.opponent)):
@@ -221,9 +221,12 @@ class Match:
         groups = {group.role: group for group in reversed(self.groups) if group.team in self.team}
         return [(p, groups[p.card.role]) for p in policy.policies]
 
-    def attacks(self, policy: StoredTeam, asked: Named, norm: str, epsilon: float, features: str) -> dict[str, Attack]:
+    def attacks(
+        self, policy: StoredTeam, asked: Named, norm: str, epsilon: float, features: str, in_range: bool
+    ) -> dict[str, Attack]:
         """The attack that was asked for, on each role of the policy; see `make_attack`."""
-        return {p.card.role: make_attack(asked, norm, epsilon, features, group) for p, group in self.under_test(policy)}
+        how = (asked, norm, epsilon, features)
+        return {p.card.role: make_attack(*how, group, in_range=in_range) for p, group in self.under_test(policy)}
 
 
 def matched(settings: Played, policy: StoredTeam, library: Library) -> Match:
@@ -249,15 +252,18 @@ def tested_size(groups: Sequence[Group], team: Sequence[int]) -> int:
     return sum(group.size for group in groups if group.team in team)
 
 
-def make_attack(asked: Named, norm: str, epsilon: float, features: str, group: Group) -> Attack:
-    """The attack that was asked for, on states of `group`; raises UserError for parameters that it has not, and where
-    the states have no such part."""
+def make_attack(
+    asked: Named, norm: str, epsilon: float, features: str, group: Group, *, in_range: bool = False
+) -> Attack:
+    """The attack that was asked for, on states of `group`, which it keeps inside the limits that those have, if
+    `in_range`; raises UserError for parameters that it has not, and where the states have no such part."""
     mask = None
     if features != "all":
         mask = (np.arange(group.state_size) < group.view_size) == (features == "view")
         if not mask.any():
             raise UserError(f"the states of a {group.role} have no part '{features}': leave out --features")
-    threat = Threat(norm=norm, epsilon=epsilon, features=mask)  # type: ignore[arg-type]
+    low, high = (group.low, group.high) if in_range else (None, None)
+    threat = Threat(norm=norm, epsilon=epsilon, low=low, high=high, features=mask)  # type: ignore[arg-type]
     made = build("attack", asked.name, ATTACKS[asked.name], asked.parameters, threat=threat)
     refuse_misfit(made, group.box is not None)
     return made
@@ -288,10 +294,11 @@ def _notes(settings: SweepSettings, game: Scenario, teams: tuple[StoredTeam | No
 
 def parameters_json(attacks: Mapping[str, Attack]) -> str:
     """The attack's parameters as a row has them, those in which roles differ by role; what a mask leaves free, the
-    column `features` says."""
+    column `features` says; limits of which each number has its own are those of the game."""
     by_role = {role: attack.parameters() for role, attack in attacks.items()}
     for parameters in by_role.values():
-        parameters["threat"] = {k: v for k, v in parameters["threat"].items() if k != "features"}
+        threat = {k: v for k, v in parameters["threat"].items() if k != "features"}
+        parameters["threat"] = {k: "the game's" if isinstance(v, list) else v for k, v in threat.items()}
     first: dict[str, Any] = next(iter(by_role.values()), {})
     shared = {
         name: value if all(p[name] == value for p in by_role.values()) else {r: p[name] for r, p in by_role.items()}

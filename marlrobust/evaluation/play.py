@@ -143,6 +143,7 @@ def facts_of(cell: Cell, probed: dict[str, Any], victims: Victims | None) -> Fac
         cell=cell.id,
         norm=threat.norm if threat else "",
         features=cell.features if threat else "",
+        in_range=bool(threat and threat.ranged),
         greedy=cell.greedy,
         attack_parameters=parameters_json(cell.attacks),
         victims_parameters=json.dumps(cell.victims.parameters() if threat else {}, sort_keys=True),

@@ -141,6 +141,9 @@ class SweepSettings(Played):
     most_rounds: int = Field(5000, ge=1, le=1_000_000, description="With --until: rounds per cell, at most.")
     budget: int | None = Field(None, ge=1, description="Attacked steps per round, at most.  [default: no limit]")
     features: Literal["all", "view", "features"] = Field("all", description="Which part of a state may be perturbed.")
+    in_range: bool = Field(
+        True, description="Moved states stay inside the limits of the game's observations, where it gives any."
+    )
     greedy: bool = Field(False, description="Agents take their likeliest action, or sample one.  [default: sample]")
     replays: bool = Field(
         True, description="Record a round of each policy, clean and attacked, to be watched in the report."

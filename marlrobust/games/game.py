@@ -31,7 +31,8 @@ class Group:
     state_size: d, of which the first view_size numbers are the view, the others the agent's own features;
     n_actions: a; team: number of the team to which they belong; shape: of an observation before it was made flat, d
     numbers in all; None where it always was; box: where continuous actions lie, of n_actions numbers each; None where
-    actions are discrete; masked: whether decisions carry a mask of the legal actions."""
+    actions are discrete; masked: whether decisions carry a mask of the legal actions; low, high: limits of the numbers
+    of a state, where the game gives any: one for all, or d of them, infinite where there is none."""
 
     role: str
     size: int
@@ -42,6 +43,8 @@ class Group:
     shape: tuple[int, ...] | None = None
     box: Box | None = None
     masked: bool = False
+    low: float | tuple[float, ...] | None = None
+    high: float | tuple[float, ...] | None = None
 
 
 def refuse_other_actions(group: Group, what: str) -> None:

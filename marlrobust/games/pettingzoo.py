@@ -32,6 +32,8 @@ class ParallelGame:
                 *(k.role, len(k.agents), k.state_size, k.state_size, k.n_actions, team[k.role], k.shape),
                 box=k.box,
                 masked=k.masked,
+                low=k.limits[0],
+                high=k.limits[1],
             )
             for k in kinds
         )

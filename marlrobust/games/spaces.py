@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -19,6 +20,9 @@ from marlrobust.games.game import Actions, Bools, Floats
 
 MASK = "action_mask"
 """What PettingZoo calls the legal actions, beside an observation or in `infos`."""
+
+Doubles = npt.NDArray[np.float64]
+Limit = float | tuple[float, ...] | None
 
 Grouping = Literal["kind", "space", "agent"]
 
@@ -77,6 +81,12 @@ class Kind:
         return shape if shape is not None and len(shape) != 1 else None
 
     @property
+    def limits(self) -> tuple[Limit, Limit]:
+        """The least and the largest value that the space gives each number of a state; see `Group`."""
+        low, high = _limits(self.observations)
+        return _limit(low), _limit(high)
+
+    @property
     def width(self) -> float:
         """Of the widest range that the space gives one number of an observation; infinite where it gives none."""
         if not isinstance(self.observations, spaces.Box):
@@ -103,6 +113,25 @@ class Kind:
 def _has_mask(space: Any) -> TypeGuard[spaces.Dict]:
     """Whether an observation holds a mask of legal actions beside something to see."""
     return isinstance(space, spaces.Dict) and MASK in space.spaces and len(space.spaces) > 1
+
+
+def _limits(space: spaces.Space[Any]) -> tuple[Doubles, Doubles]:
+    """The least and the largest value (d,) of each number of an observation made flat."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        lows, highs = zip(*map(_limits, inner), strict=True)
+        return np.concatenate(lows), np.concatenate(highs)
+    if isinstance(space, spaces.Box):
+        return space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+    size = spaces.flatdim(space)  # of one-hot vectors and bits
+    return np.zeros(size), np.ones(size)
+
+
+def _limit(ends: Doubles) -> Limit:
+    """One for all where they are equal; None where there is none."""
+    if not np.isfinite(ends).any():
+        return None
+    return float(ends[0]) if (ends == ends[0]).all() else tuple(ends.tolist())
 
 
 def stacked(masks: Sequence[Bools | None], n_actions: int) -> Tensor | None:
