@@ -180,6 +180,13 @@ class Round(_Part):
         float | None,
         Column("half ranges", "how far their mean action moved, for vectors: mean over decisions and over its numbers"),
     ] = None
+    proven: Annotated[
+        int | None,
+        Column(
+            "decisions",
+            "of those, how many intervals prove: no state within epsilon has another likeliest action",
+        ),
+    ] = None
 
 
 LEADING = (
@@ -230,6 +237,7 @@ class PolicyFacts(_Part):
     planned_rounds: int
     seed: int
     hash: str
+    log: str = ""  # a copy of its training's log, in the evaluation's folder
 
 
 class Whole(_Part):
@@ -408,8 +416,13 @@ def read_rows(path: Path) -> pd.DataFrame:
 def flip_rate(rows: pd.DataFrame) -> float:
     """Share of all attacked decisions in `rows` whose likeliest action changed; NaN where none was attacked, or
     actions are vectors."""
-    decisions = int(rows.loc[rows["flips"].notna(), "decisions"].sum())
-    return float(rows["flips"].sum()) / decisions if decisions else float(np.nan)
+    return share_of_decisions(rows, "flips")
+
+
+def share_of_decisions(rows: pd.DataFrame, column: str) -> float:
+    """Share of all attacked decisions in `rows` that `column` counts, in rounds that have it; NaN where none has."""
+    decisions = int(rows.loc[rows[column].notna(), "decisions"].sum())
+    return float(rows[column].sum()) / decisions if decisions else float(np.nan)
 
 
 def per_decision(rows: pd.DataFrame, column: str) -> float:

@@ -13,7 +13,7 @@ import pandas as pd
 from marlrobust.reports import comparisons, doubts, labels, paired, paper, statistics
 from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, grouped
 from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label
-from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate, per_decision
+from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate, per_decision, share_of_decisions
 from marlrobust.sequence import confidence_sequence
 
 PANEL = ["scenario", "setting", *GROUP]
@@ -80,14 +80,21 @@ def metrics_of(rows: pd.DataFrame) -> tuple[Metric, ...]:
     )
 
 
-def columns(metrics: Sequence[Metric], vectors: bool = False) -> list[str]:
-    """Of `table`, for rows that have these metrics; vectors: whether any have actions that are."""
+def columns(metrics: Sequence[Metric], vectors: bool = False, proven: bool = False) -> list[str]:
+    """Of `table`, for rows that have these metrics; vectors: whether any have actions that are; proven:
+    whether proofs were asked for."""
     own = [name for m in metrics for name in (*measured(m), *comparisons.loss_columns(m), f"{m.short}_p")]
     marks = [f"{m.short}_mark" for m in metrics]
     theirs = [f"paper_{name}" for m in metrics for name in measured(m)[: 1 if m.share else 2]]
     draws = ["draw_rate"] if WIN in metrics else []
     line = ["scenario", "setting", "policy", "method", *GROUP, "attacked_agents"]
-    counted = ["decisions", "flip_rate", *(["displacement"] if vectors else []), "steps_mean"]
+    counted = [
+        "decisions",
+        "flip_rate",
+        *(["displacement"] if vectors else []),
+        *(["proven_rate"] if proven else []),
+        "steps_mean",
+    ]
     return [*line, *COPIED, "rounds", *own, *draws, *counted, *theirs, *marks, *doubts.STATES]
 
 
@@ -108,8 +115,9 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None 
     Shares are in [0, 1]; reward is the team's sum over a round; intervals are 95 %, over rounds, and hold only what is
     possible. kept, change, scale: see `comparisons.losses`. p: of the rounds with and without the attack being alike,
     corrected for all lines of the scenario (Holm). flip_rate: of all decisions of attacked agents; displacement: of
-    vectors, where there are any, the mean over decisions, in halves of their range. paper_...: the
-    paper's numbers, where the cell is what the paper ran. mark: see `comparisons.marks`, of the policies under one
+    vectors, where there are any, the mean over decisions, in halves of their range; proven_rate: of the same decisions,
+    those that intervals prove, where that was asked. paper_...: the paper's numbers, where the cell is what the paper
+    ran. mark: see `comparisons.marks`, of the policies under one
     attack. checks, unclear, passed: names of the checks that are raised, for which there are too few rounds to tell,
     and that are passed, joined by "; ".
     """
@@ -128,7 +136,9 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None 
             line[column] = "; ".join(name for name, told in answers[cell].items() if told == state)
         for count in _counts(cell, wholes):
             lines.append(line | {"attacked_agents": count} | paper.numbers_of(cell, count))
-    told = pd.DataFrame(lines, columns=columns(metrics, bool(rows["displacement"].notna().any())))
+    told = pd.DataFrame(
+        lines, columns=columns(metrics, *(bool(rows[c].notna().any()) for c in ("displacement", "proven")))
+    )
     told = labels.in_order(told, [*PANEL, "attacked_agents", "method", "policy"])
     by_name = {cell["cell"]: cell for cell in cells}
     beside = [*PANEL, "attacked_agents"]
@@ -181,7 +191,7 @@ def _numbers(cell: Cell, metrics: Sequence[Metric], until: float | None) -> dict
     rounds = cell.rounds
     found: dict[str, Any] = {"rounds": len(rounds), "decisions": int(rounds["decisions"].sum())}
     found |= {"flip_rate": flip_rate(rounds), "steps_mean": rounds["steps"].mean(), "draw_rate": rounds["draw"].mean()}
-    found |= {"displacement": per_decision(rounds, "displacement")}
+    found |= {"displacement": per_decision(rounds, "displacement"), "proven_rate": share_of_decisions(rounds, "proven")}
     for metric in metrics:
         values = cell.values(metric.column)
         n = len(values)

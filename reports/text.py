@@ -27,6 +27,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "draws": number,
     "flips": number,
     "moved": number,
+    "proven": number,
     "steps": lambda steps: number(steps, 0),
     **dict.fromkeys(("setting", "budget", "decisions", "checks"), lambda value: str(value or DASH)),
 }
@@ -45,8 +46,8 @@ def headings(lines: pd.DataFrame) -> dict[str, str]:
     return found | draws | {"decisions": "decisions", **turned, "steps": "steps_mean", "checks": "checks"}
 
 
-TURNED = {"flips": "flip_rate", "moved": "displacement"}
-"""What an attack did to decisions: to choices, and to vectors."""
+TURNED = {"flips": "flip_rate", "moved": "displacement", "proven": "proven_rate"}
+"""What an attack did to decisions: to choices, and to vectors; and what no attack can do."""
 
 
 def shown(lines: pd.DataFrame, column: str) -> bool:

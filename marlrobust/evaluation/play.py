@@ -17,6 +17,7 @@ from marlrobust.evaluation.observer import Observer, Witness
 from marlrobust.evaluation.plan import Cell, parameters_json
 from marlrobust.evaluation.probes import Sample, measure, together
 from marlrobust.evaluation.provenance import computed_by, instructions
+from marlrobust.evaluation.proving import Proving, provers
 from marlrobust.evaluation.rollout import Adversary, play_rounds
 from marlrobust.games.game import Bools, Floats, Ints
 from marlrobust.policies.policy import Policy
@@ -79,10 +80,12 @@ def play_numbers(
 ) -> list[Round]:
     """Rounds of the given numbers in the cell's game, a batch at a time."""
     played: list[Round] = []
+    proofs = provers(cell, sides[0]) if adversary else {}
     for first in range(0, len(numbers), BATCH):
         part = numbers[first : first + BATCH]
+        proving = Proving(proofs, len(part))
         own = adversary and replace(adversary, victims=adversary.victims.part(first, first + len(part)))
-        played += play_rounds(
+        rounds = play_rounds(
             cell.game.make(len(part)),
             *sides,
             seed=seed,
@@ -91,8 +94,9 @@ def play_numbers(
             numbers=part,
             greedy=cell.greedy,
             device=cell.device,
-            observers=observers,
+            observers=[*observers, *([proving] if proofs else [])],
         )
+        played += proving.told(rounds) if proofs else rounds
     return played
 
 
