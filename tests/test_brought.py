@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -79,8 +80,8 @@ def test_any_game_is_played_by_a_policy_that_is_named(mine: Path, name: str) -> 
     ("policy", "words"),
     [
         ("mine_here:Hidden", "remembers what it was asked"),
-        ("mine_here:missing", "there is no policy 'mine_here:missing'"),
-        ("no_such_module:net", "No module named"),
+        ("mine_here:networt", "there is no policy 'networt' in mine_here: did you mean 'network'"),
+        ("no_such_module:net", "there is no module no_such_module"),
         ("model.zip", "give --trust"),
         ("model.pt", "can run any code"),
     ],
@@ -166,3 +167,19 @@ def test_what_is_trained_on_the_way_is_the_same_in_every_process(mine: Path) -> 
 def test_a_file_of_python_is_told_how_to_name_what_it_holds(mine: Path) -> None:
     with pytest.raises(UserError, match="did you mean mine_here:NAME"):
         Library().find("mine_here.py", "battle", "soldier")
+
+
+def test_a_brought_game_s_missing_policies_are_to_be_brought_too(mine: Path) -> None:
+    """Not trained by a method for other games."""
+    tag = ("--game", "pettingzoo:mpe2.simple_tag_v3", "--game-option", "sides={a: [adversary], b: [agent]}")
+    for output in (run("attack", *tag), run("attack", *tag, "--policy", "mine_here:network", "--workers", "1")):
+        words = " ".join(output.split())
+        assert "MODULE:ATTRIBUTE (a policy, or a dict from each role to its own)" in words
+        assert "train --learner ippo --game pettingzoo:mpe2.simple_tag_v3" in words
+
+
+def test_one_policy_for_two_roles_is_told_by_the_role_that_it_does_not_fit(mine: Path) -> None:
+    game = ("--game", "pettingzoo:mpe2.simple_tag_v3", "--rounds", "1", "--agents", "0", "--workers", "1")
+    output = " ".join(run("attack", *game, "--policy", "mine_here:network").split())
+    told = r"the policy of the role '(adversary|agent)' \(a dict gives each role a policy of its own\) fails when it is"
+    assert re.search(told, output)

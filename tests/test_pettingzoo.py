@@ -227,10 +227,17 @@ def test_settings_that_are_not_ours_are_the_environments() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("pettingzoo:mpe2.simple_spreads_v3", {}, "there is no module mpe2.simple_spreads_v3"),
-        ("pettingzoo:nowhere.at_all_v0", {}, "install its package"),
+        (
+            "pettingzoo:mpe2.simple_spreads_v3",
+            {},
+            "no module mpe2.simple_spreads_v3: did you mean 'mpe2.simple_spread_v3",
+        ),
+        ("pettingzoo:sisl.pursuit_v9", {}, "did you mean 'sisl.pursuit_v5'"),
+        ("pettingzoo:nowhere.at_all_v0", {}, "install the package nowhere"),
         ("nowhere_at_all:make", {}, "run the command in its folder"),
-        (f"{HERE}:smal", {}, "no function that makes an environment"),
+        ("tests.test_petting_zoo:small", {}, "did you mean 'tests.test_pettingzoo'"),
+        (f"{HERE}:smal", {}, "no function 'smal' in tests.test_pettingzoo: did you mean 'small'"),
+        (f"{HERE}:PIXELS", {}, "no function that makes an environment"),
         (f"{HERE}:no_environment", {}, "no PettingZoo parallel environment"),
         (f"{HERE}:several", {}, r"agents here act by one choice \(Discrete\), or by floats"),
         (SPREAD, {"agents": 3}, "cannot be made with the options"),

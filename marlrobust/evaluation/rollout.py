@@ -131,6 +131,9 @@ class _Side:
         """name: of the side, and of its noise."""
         self.game, self.groups, self.name = game, groups, name
         own = [game.groups[g] for g in groups]
+        several = len({group.role for group in game.groups}) > 1
+        hint = "(a dict gives each role a policy of its own)"
+        self.who = [f"the {name}" + f" of the role '{group.role}' {hint}" * several for group in own]
         self.policies = [policy_for(_for_role(policies, group.role, name), group) for group in own]
         self.kinds = [actions_of(policy) for policy in self.policies]
         sizes = [group.size for group in own]
@@ -152,21 +155,22 @@ class _Side:
 
     def refuse_hidden_memory(self, device: str) -> None:
         """Raises UserError for a policy that remembers what it was asked, and does not say so."""
-        for policy, decisions in zip(self.policies, self.observe(device), strict=True):
-            refuse_hidden_memory(policy, decisions)
+        for policy, decisions, who in zip(self.policies, self.observe(device), self.who, strict=True):
+            refuse_hidden_memory(policy, decisions, who)
 
     def logits(self, seen: Sequence[Decisions]) -> list[Tensor]:
         """Answers (n, m) of each group, logits where actions are discrete; our own policies read compressed states,
         others get them dense."""
         answers = []
-        for g, policy, kind, decisions in zip(self.groups, self.policies, self.kinds, seen, strict=True):
+        known = zip(self.groups, self.policies, self.kinds, self.who, seen, strict=True)
+        for g, policy, kind, who, decisions in known:
             widths = kind.widths(self.game.groups[g].n_actions)
             if not len(decisions):
                 answers.append(decisions.mean_actions.new_zeros(0, widths[0]))
                 continue
             if type(policy) is not MeanFieldPolicy:  # a subclass may read its states otherwise
                 decisions = decisions.showing(decisions.dense)
-            answers.append(checked(policy.logits(decisions), len(decisions), widths, f"the {self.name}"))
+            answers.append(checked(policy.logits(decisions), len(decisions), widths, who))
         return answers
 
     def chance(self, seen: Sequence[Decisions]) -> list[Tensor]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 from collections.abc import Callable
 from functools import cache, lru_cache
-from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +16,7 @@ from pydantic import Field, model_validator
 from marlrobust.errors import UserError
 from marlrobust.files import file_hash
 from marlrobust.games.broken import of_environment
+from marlrobust.games.modules import attribute_of, module_at
 from marlrobust.games.scenario import Scenario, Teams
 from marlrobust.games.spaces import Grouping, Kind, kinds_of
 from marlrobust.rows import REWARD, SUCCESS, Metric
@@ -139,7 +137,7 @@ def _made(name: str, options: dict[str, Any]) -> Any:
 def _maker(name: str) -> Callable[..., Any]:
     """What makes the environment called `name`; raises UserError where there is no such thing."""
     attribute = "parallel_env" if name.startswith(ZOO) else name.rpartition(":")[2]
-    maker = getattr(_home(name), attribute, None)
+    maker = attribute_of(_home(name), attribute, "function")
     if not callable(maker):
         raise UserError(f"{name} is no function that makes an environment: give pettingzoo:MODULE or MODULE:FUNCTION")
     made: Callable[..., Any] = maker
@@ -149,29 +147,7 @@ def _maker(name: str) -> Callable[..., Any]:
 def _home(name: str) -> Any:
     """The module in which the maker of `name` is found; raises UserError where there is none."""
     place = name.removeprefix(ZOO) if name.startswith(ZOO) else name.rpartition(":")[0]
-    if os.getcwd() not in sys.path:  # a file beside the one who asks; workers get the same path
-        sys.path.insert(0, os.getcwd())
-    for path in (place, f"pettingzoo.{place}"):
-        if (found := _module(path)) is not None:
-            return found
-    raise UserError(
-        f"there is no module {place}: install its package, or for a file of your own run the command in its folder; "
-        "mind the version at the end of an environment's name"
-    )
-
-
-def _module(path: str) -> Any:
-    """The module called `path`, also where its package offers it as an attribute alone; None where there is none."""
-    try:
-        return import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
-    parent, _, last = path.rpartition(".")
-    try:
-        return getattr(import_module(parent), last, None) if parent else None
-    except ModuleNotFoundError:
-        return None
+    return module_at(place, "pettingzoo")
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from marlrobust.errors import UserError
 from marlrobust.files import digest
-from marlrobust.games import kind_of
+from marlrobust.games import PLACE, kind_of
 from marlrobust.policies.card import Card, load_card
 from marlrobust.registry import unknown
 from marlrobust.rows import slug
@@ -172,8 +172,8 @@ class Library:
         """The opponent called `name`, for all of `roles`; UserError where there is none."""
         found = self.team(name, scenario, roles, of_any_game=True)
         if found is None:
-            train = f"marlrobust train --method {name} --scenario {scenario}"
-            raise UserError(f"there is no opponent '{name}' for {scenario} under {self.runs}: train it with '{train}'")
+            ways = _ways(scenario, "--opponent", f"--method {name}")
+            raise UserError(f"there is no opponent '{name}' for {scenario} under {self.runs}: {ways}")
         return found
 
     def choose(self, names: Sequence[str], roles: Mapping[str, Sequence[str]]) -> list[StoredTeam]:
@@ -193,10 +193,10 @@ class Library:
                 stored = [p for scenario, own in roles.items() for p in Library(folder).tested(scenario, own)]
                 chosen = chosen or [p for p in stored if p.name != kind_of(p.scenario)[0].opponent]
         if not chosen:
-            where = f"for {next(iter(roles))} " if len(roles) == 1 else ""
-            raise UserError(
-                f"there are no policies {where}under {self.runs}: train one with 'marlrobust train --method mfac'"
-            )
+            (one, *more) = roles
+            where = "" if more else f"for {one} "
+            ways = _ways("" if more else one, "--policy", "--method mfac")
+            raise UserError(f"there are no policies {where}under {self.runs}: {ways}")
         return _told_apart(chosen)
 
     def every(self) -> Iterator[tuple[str, StoredPolicy | UserError]]:
@@ -233,6 +233,17 @@ def _told_apart(policies: Iterable[StoredTeam]) -> list[StoredTeam]:
                 f"two policies are called '{p.name}', and one table cannot tell them apart: rename a folder"
             )
     return list({(p.scenario, p.name): p for p in chosen}.values())
+
+
+def _ways(scenario: str, option: str, method: str) -> str:
+    """How to come by a policy for a game: one that a user brought has no bundled ones."""
+    game = f" --game {scenario}" if scenario else ""
+    if PLACE not in scenario:
+        return f"train one with 'marlrobust train {method}{game}'"
+    return (
+        f"give yours by {option} MODULE:ATTRIBUTE (a policy, or a dict from each role to its own) or {option} FILE, or "
+        f"train one with 'marlrobust train --learner ippo{game}'"
+    )
 
 
 def _why_not(name: str, scenarios: Sequence[str]) -> str:

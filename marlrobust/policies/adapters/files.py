@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from marlrobust.errors import UserError
+from marlrobust.games.modules import attribute_of, module_at
 from marlrobust.policies.adapters.adapt import Shape, as_policy
 from marlrobust.policies.brought import KINDS, kind_of
 from marlrobust.policies.policy import Policy
@@ -58,15 +57,10 @@ def named(name: str) -> Any:
     """What is at `module:attribute`, looked for in the current folder too; what a class or function without arguments
     makes. Raises UserError where it is not there."""
     module, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
-        thing = import_module(module)
-        for part in attribute.split("."):
-            thing = getattr(thing, part)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"there is no policy '{name}': {error}; give module:attribute") from None
-    return _made(thing)
+        return _made(attribute_of(module_at(module), attribute, "policy"))
+    except ImportError as error:
+        raise UserError(f"there is no policy '{name}': {error}") from None
 
 
 def _made(thing: Any) -> Any:
