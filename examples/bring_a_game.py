@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import marlrobust
-from marlrobust.games import make_scenario
 
 ROUNDS = 20
 
@@ -27,7 +26,7 @@ def heads_for(landmark: int) -> Callable[[Tensor], Tensor]:
     return logits
 
 
-game = make_scenario("pettingzoo:mpe2.simple_spread_v3", {"max_steps": 25})
+game = marlrobust.make_scenario("pettingzoo:mpe2.simple_spread_v3", {"max_steps": 25})
 marlrobust.check_game(game)
 rounds = game.make(ROUNDS)
 team = [heads_for(landmark) for landmark in range(3)]  # a policy for each agent

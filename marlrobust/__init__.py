@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from marlrobust.attacks.attack import Attack, Threat
     from marlrobust.evaluation.rollout import Adversary, play_rounds
+    from marlrobust.games import make_scenario
     from marlrobust.games.check import check_game
     from marlrobust.games.game import Decisions
     from marlrobust.policies.adapters import as_policy
@@ -36,6 +37,7 @@ __all__ = [
     "attack",
     "check_game",
     "load_policy",
+    "make_scenario",
     "play_rounds",
     "table",
     "wrap",
@@ -47,6 +49,7 @@ _PLACES = {
     "Threat": "marlrobust.attacks.attack",
     "as_policy": "marlrobust.policies.adapters",
     "check_game": "marlrobust.games.check",
+    "make_scenario": "marlrobust.games",
     "play_rounds": "marlrobust.evaluation.rollout",
     "table": "marlrobust.reports.tables",
     "wrap": "marlrobust.wrappers",
