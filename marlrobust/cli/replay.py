@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from marlrobust.cli.command import Command, runs_option, say, trust_option
+from marlrobust.cli.command import Command, json_option, print_json, runs_option, say, trust_option
 from marlrobust.progress import Progress
 
 
@@ -28,6 +28,7 @@ from marlrobust.progress import Progress
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: FOLDER itself]")
 @runs_option
 @trust_option
+@json_option
 def command(
     folder: Path,
     number: int,
@@ -37,6 +38,7 @@ def command(
     out: Path | None,
     runs: Path,
     trust: bool,
+    as_json: bool,
     **asked: Any,
 ) -> None:
     """Watch a round of FOLDER: play it again from its row, and write it as a page, a GIF or a film.
@@ -55,21 +57,24 @@ def command(
     from marlrobust.recorded import PROVEN, Replays
     from marlrobust.reports.replay_files import KINDS, save
 
-    chosen = choose(stored_cells(folder, say), number, asked)
-    replays, rounds = Replays(folder, say), []
-    for stored in chosen:
+    replays, seen = Replays(folder, say), []
+    for stored in choose(stored_cells(folder, say), number, asked):
         known = replays.read(stored.facts, number)
-        if known is not None and not (proofs and stored.attacked and not (known.frames.marks & PROVEN).any()):
-            rounds.append(known)
-            continue
-        cell = rebuilt(folder, stored, Library(runs, trust))
-        with Progress("replay", "rounds", cell.rounds) as progress:
-            seen, compared = replay(cell, stored, number, proofs, Ticks(cell.game.max_steps, progress.advance))
-        say(compared)
-        replays.write(seen)
-        rounds.append(seen)
-    for kind in (kind for kind in KINDS if kind in (kinds or ("html",))):
-        path = (out or folder) / f"replay-{rounds[-1].name}.{kind}"
-        with Progress("replay", "pictures") as progress:
-            save(path, rounds, speed, progress.at)
+        if known is None or (proofs and stored.attacked and not (known.frames.marks & PROVEN).any()):
+            cell = rebuilt(folder, stored, Library(runs, trust))
+            with Progress("replay", "rounds", cell.rounds) as progress:
+                known, compared = replay(cell, stored, number, proofs, Ticks(cell.game.max_steps, progress.advance))
+            say(compared)
+            replays.write(known)
+        seen.append(known)
+    files = {}
+    for kind in [kind for kind in KINDS if kind in (kinds or KINDS[:1])]:
+        with Progress("replay", "pictures", 1 + max(len(one.frames.rewards) for one in seen)) as progress:
+            path = (out or folder) / f"replay-{seen[-1].name}.{kind}"
+            files[kind] = save(path, seen, speed, progress.at)
+    if as_json:
+        rounds = [{**one.facts.model_dump(mode="json"), **one.round.model_dump(mode="json")} for one in seen]
+        print_json({"folder": folder, "files": files, "rounds": rounds})
+        return
+    for path in files.values():
         click.echo(path)
