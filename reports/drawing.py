@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -20,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from marlrobust.reports.labels import method_order
 from marlrobust.rows import Metric
@@ -45,10 +48,13 @@ ATTACKS = [
 ]
 
 WIDE = 3
-"""Panels beside each other, at most."""
+"""Panels beside each other, at most; on a phone they are below each other."""
 
 MOST = 12
 """Panels of a figure, at most."""
+
+LETTERS = 12
+"""Letters of small print in an inch, about."""
 
 DENSE = 25
 """Points of a curve above which its intervals are a band, and its points have no markers."""
@@ -60,14 +66,26 @@ DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 2.5)), "alpha": 0
 """The paper's curves."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A figure on the page. file: its name without ending; alt: what it shows, for who cannot see it; wide, narrow: its
+    SVG for a desk, and for a phone."""
+
+    file: str
+    title: str
+    alt: str
+    wide: bytes
+    narrow: bytes
+
+
 def method_style(methods: Sequence[str]) -> dict[str, Style]:
     """Style of each method: fixed for the known ones, the others take turns by name."""
     turns = cycle(OTHERS)
     return {method: STYLES.get(method) or next(turns) for method in method_order(methods)}
 
 
-def grid(lines: pd.DataFrame, names: list[str]) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """A figure, and a panel for each part of `lines` that agrees in `names`, in their order.
+def grid(lines: pd.DataFrame, names: list[str], narrow: bool = False) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure, and a panel for each part of `lines` that agrees in `names`, in their order. narrow: for a phone.
 
     Scenarios are below each other, unless each has one panel; the panels of one share an axis. Of more than `MOST`
     panels the first of each scenario are drawn, and the figure says so.
@@ -79,11 +97,9 @@ def grid(lines: pd.DataFrame, names: list[str]) -> tuple[Figure, list[tuple[Axes
     if not shared:
         pages = [[part for page in pages for part in page]]
     most = max(map(len, pages))
-    wide = math.ceil(most / math.ceil(most / WIDE))
+    wide = 1 if narrow else math.ceil(most / math.ceil(most / WIDE))
     rows = [(p, page[i : i + wide]) for p, page in enumerate(pages) for i in range(0, len(page), wide)]
-    figure = Figure(figsize=(10.0 if wide < 3 else 4.4 * wide, 0.9 + 3.5 * len(rows)))
-    FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    figure = made(4.3 if narrow else 10.0 if wide < 3 else 4.4 * wide, 0.9 + (3.0 if narrow else 3.5) * len(rows))
     cells = figure.add_gridspec(len(rows), wide)
     first: dict[int, Axes] = {}
     panels = []
@@ -98,28 +114,60 @@ def grid(lines: pd.DataFrame, names: list[str]) -> tuple[Figure, list[tuple[Axes
     return figure, panels
 
 
+def made(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    return figure
+
+
 def _title(scenario: str) -> str:
     """A game's name as a title; one that says where the game is made stays as it is, its last part alone."""
     return scenario.rpartition(".")[2] if ":" in scenario else scenario.capitalize()
 
 
 def dress(panel: Axes, part: pd.DataFrame, subtitle: str, x: str, y: str) -> None:
-    """Titles and axes of a panel about `part`."""
-    panel.set_title(_title(str(part["scenario"].iloc[0])), loc="left", fontweight="bold")
-    panel.set_title(subtitle, loc="right", fontsize=10, color=LIGHT["faint"])
+    """Titles and axes of a panel about `part`; where both titles do not fit beside each other, the game is above."""
+    title, place = _title(str(part["scenario"].iloc[0])), panel.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    room = int((_width(panel) / columns - 0.9) * LETTERS)
+    lines = [line for text in subtitle.split("\n") for line in textwrap.wrap(text, max(room, 20))]
+    above = bool(lines) and 1.4 * len(title) + len(lines[-1]) + 2 > room
+    panel.set_title(title + "\n" * len(lines) * above, loc="left", fontweight="bold")
+    panel.set_title("\n".join(lines), loc="right", fontsize=10, color=LIGHT["faint"])
     panel.set(xlabel=x, ylabel=y)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.grid(axis="x", visible=False)
     sns.despine(ax=panel, left=True)
 
 
+def _width(panel: Axes) -> float:
+    """Of the panel's figure, in inches."""
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_figwidth())
+
+
+def ticks(panel: Axes, values: Sequence[float]) -> None:
+    """Ticks at these values, without those whose numbers would run into each other."""
+    least = (max(values) - min(values)) / (3.5 * _width(panel))
+    shown = [max(values)]  # it is looked for, and so is the first
+    for value in sorted(values, reverse=True):
+        if shown[-1] - value >= least and (value - min(values) >= least or value == min(values)):
+            shown.append(value)
+    panel.set_xticks(shown[::-1])
+
+
 def curves(panel: Axes, part: pd.DataFrame, x: str, metric: Metric, styles: Mapping[str, Style]) -> None:
-    """A line for each `curve` of `part`; the intervals a little beside each other, so that none hides another."""
+    """A line for each `curve` of `part`; a little beside each other, so that none hides another, but for what stands
+    at 0: there all begin."""
     names = list(part["curve"].unique())
     step = (float(part[x].max()) or 1.0) / 90
     for index, name in enumerate(names):
         own = part[part["curve"] == name].sort_values(x)
         dense = len(own) > DENSE
-        at = own[x] + (0 if dense else step * (index - (len(names) - 1) / 2))
+        at = own[x] + (0 if dense else step * (index - (len(names) - 1) / 2)) * (own[x] > 0)
         colour, marker = styles[name]
         bars, bands = ((own[f"{metric.short}{by}_low"], own[f"{metric.short}{by}_high"]) for by in ("", "_train"))
         faint: dict[str, Any] = {"color": colour, "alpha": 0.14, "linewidth": 0, "zorder": 1}
@@ -145,7 +193,7 @@ def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int
         keys.append(Line2D([], [], color=LIGHT["faint"], label="paper, same colour", **DASHED))
     if (trainings > 1).any():
         keys.append(Patch(color=LIGHT["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
-    room = int(figure.get_figwidth() * 11)  # letters in a line, marks and gaps included
+    room = int(figure.get_figwidth() * LETTERS) - 6  # letters in a line, marks and gaps included
     columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
     columns = math.ceil(len(keys) / math.ceil(len(keys) / columns))  # lines of about one length
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
@@ -158,23 +206,30 @@ def settings() -> Any:
     settings |= {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
     settings |= {key: face for key in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")}
     settings |= {"axes.edgecolor": LIGHT["faint"], "grid.color": LIGHT["grid"]}
-    settings |= {"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "font.size": 10.5}
+    settings |= {
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+        "font.size": 10.5,
+    }
     return settings | {"axes.titlesize": 12.5, "axes.labelsize": 10.5, "axes.titlepad": 10}
 
 
 def svg(figure: Figure) -> bytes:
-    """The same figure gives the same bytes: no date, no random names. Letters are drawn as paths."""
+    """The same figure gives the same bytes: no date, no random names. Text is text, and light on a dark screen."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "marlrobust", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": "marlrobust", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return buffer.getvalue().replace(b"<defs>", f"<style>{_darkened()}</style>\n <defs>".encode(), 1)
 
 
-def darkened(drawn: bytes) -> bytes:
-    """A figure's SVG for a dark page: the same but for the colours of ink and paper."""
-    for name, colour in LIGHT.items():
-        drawn = drawn.replace(colour.encode(), DARK[name].encode())
-    return drawn
+def _darkened() -> str:
+    """CSS that turns ink and paper for a dark screen; paper stays white in print."""
+    rules = [
+        f'[style*="{what}: {colour}"]{{{what}:{DARK[name]}!important}}'
+        for name, colour in LIGHT.items()
+        for what in ("fill", "stroke")
+    ]
+    return f"@media screen and (prefers-color-scheme: dark){{{''.join(rules)}}}"
 
 
 def png(figure: Figure, dpi: int = 160) -> bytes:

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from marlrobust.reports import drawing
-from marlrobust.reports.drawing import Style
+from marlrobust.reports.drawing import Shown, Style
 from marlrobust.reports.labels import GROUP, attack_label, attack_name, attack_of, in_order, label, unusual
-from marlrobust.reports.tables import PANEL, Tables, groups, one_epsilon
+from marlrobust.reports.tables import PANEL, Tables, by_training, groups, one_epsilon
 from marlrobust.rows import NOT_ATTACKED, REWARD, Metric
 
 OVER_EPSILON = [name for name in PANEL if name != "epsilon"]
@@ -24,42 +24,52 @@ OVER_EPSILON = [name for name in PANEL if name != "epsilon"]
 
 @dataclass(frozen=True)
 class Picture:
-    """file: its name without ending; title, over, lines: what it shows, over what, and what a line is."""
+    """file: its name without ending; title, over, lines: what it shows, over what, and what a line is; narrow: the same
+    for a phone, its panels below each other."""
 
     file: str
     title: str
     figure: Figure
+    narrow: Figure
     over: str = "the number of attacked agents"
     lines: str = "method"
+
+    def shown(self) -> Shown:
+        """As the page shows it."""
+        alt = f"{self.title} over {self.over}, one line per {self.lines}; the numbers are in the table below"
+        return Shown(self.file, self.title, alt, drawing.svg(self.figure), drawing.svg(self.narrow))
 
 
 def pictures(tables: Tables) -> list[Picture]:
     """Every figure of a report, the most telling first."""
-    drawn = [Picture(m.file, m.title, figure(tables, m)) for m in tables.metrics]
+    drawn = [Picture(m.file, m.title, figure(tables, m), figure(tables, m, narrow=True)) for m in tables.metrics]
     more = []
     if len(groups(_attacked(one_epsilon(tables.lines)))) > 1:
-        more.append(Picture("attacks", "The attacks beside each other", attack_figure(tables), lines="attack"))
+        wide, narrow = attack_figure(tables), attack_figure(tables, narrow=True)
+        more.append(Picture("attacks", "The attacks beside each other", wide, narrow, lines="attack"))
     if not over_epsilon(tables.trained).empty:
-        title = "Reward over epsilon, with most agents attacked"
-        more.append(Picture("epsilon", title, epsilon_figure(tables), over="epsilon"))
+        wide, narrow = epsilon_figure(tables), epsilon_figure(tables, narrow=True)
+        more.append(Picture("epsilon", "Reward over epsilon, with most agents attacked", wide, narrow, over="epsilon"))
     return [*drawn[:1], *more, *drawn[1:]]
 
 
-def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True) -> Figure:
+def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True, narrow: bool = False) -> Figure:
     """One line per method over attacked agents, with 95 % intervals over rounds.
 
     A panel per attack (with one epsilon, see `tables.one_epsilon`), setting and scenario in which there is the metric;
     those of a scenario are beside each other and share an axis. Of a method with several training runs the mean of
-    their means is shown, with a band for the 95 % interval over runs: see `tables.over_trainings`.
-    paper: draw Table 1 of the paper, thin and dashed, where the paper's protocol was played.
+    their means is shown, with a band for the 95 % interval over runs, and a dot for each run: see
+    `tables.over_trainings`. narrow: for a phone; paper: draw Table 1 of the paper, thin and dashed, where the paper's
+    protocol was played.
     """
     if metric not in tables.metrics:
         raise ValueError(f"the rows have no {metric.column}")
     lines = one_epsilon(tables.trained)
     lines = _by_method(lines[lines[metric.mean].notna()])
+    runs = by_training(tables.lines) if (lines["trainings"] > 1).any() else tables.lines.iloc[:0]
     styles = _styles(lines)
     with matplotlib.rc_context(drawing.settings()):
-        drawn, panels = drawing.grid(lines, PANEL)
+        drawn, panels = drawing.grid(lines, PANEL, narrow)
         dashed = False
         for panel, part in panels:
             _over_counts(panel, part, metric, attack_of(part.iloc[0]))
@@ -67,11 +77,12 @@ def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True) -> Fi
                 dashed = True
                 _paper_curves(panel, part, metric, styles)
             drawing.curves(panel, part, "attacked_agents", metric, styles)
+            _runs(panel, part, runs, metric, styles)
         drawing.legend(drawn, styles, lines["trainings"], dashed)
     return drawn
 
 
-def attack_figure(tables: Tables) -> Figure:
+def attack_figure(tables: Tables, *, narrow: bool = False) -> Figure:
     """The attacks beside each other: a panel per scenario, setting and method, a line per attack."""
     lines = one_epsilon(tables.trained)
     lines = lines[lines["attack"].str.partition(" ")[0] != NOT_ATTACKED]
@@ -79,7 +90,7 @@ def attack_figure(tables: Tables) -> Figure:
     lines = lines.assign(curve=lines[GROUP].apply(attack_of, axis=1))
     styles = dict(zip((attack_label(*way) for way in groups(lines)), cycle(drawing.ATTACKS)))
     with matplotlib.rc_context(drawing.settings()):
-        drawn, panels = drawing.grid(lines, ["scenario", "setting", "method"])
+        drawn, panels = drawing.grid(lines, ["scenario", "setting", "method"], narrow)
         for panel, part in panels:
             _over_counts(panel, part, REWARD, label(part["method"].iloc[0]))
             drawing.curves(panel, part, "attacked_agents", REWARD, styles)
@@ -102,12 +113,12 @@ def over_epsilon(lines: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def epsilon_figure(tables: Tables) -> Figure:
+def epsilon_figure(tables: Tables, *, narrow: bool = False) -> Figure:
     """Mean reward over epsilon with most agents attacked; a panel per attack and scenario."""
     lines = _by_method(over_epsilon(tables.trained))
     styles = _styles(lines)
     with matplotlib.rc_context(drawing.settings()):
-        drawn, panels = drawing.grid(lines, OVER_EPSILON)
+        drawn, panels = drawing.grid(lines, OVER_EPSILON, narrow)
         for panel, part in panels:
             first, count = part.iloc[0], part["attacked_agents"].max()
             how = unusual(*first[["norm", "features", "victims", "budget"]])
@@ -136,7 +147,7 @@ def _over_counts(panel: Axes, part: pd.DataFrame, metric: Metric, what: str) -> 
     subtitle = "\n".join(filter(None, (what, part["setting"].iloc[0])))
     drawing.dress(panel, part, subtitle, "Attacked agents", metric.title)
     counts, team = sorted(part["attacked_agents"].unique()), int(part["team_size"].max())
-    panel.set_xticks(counts)
+    drawing.ticks(panel, counts)
     pad = max(counts[-1], 1) * 0.05
     panel.set_xlim(-pad, counts[-1] + pad)
     if counts[-1] > team:
@@ -146,6 +157,14 @@ def _over_counts(panel: Axes, part: pd.DataFrame, metric: Metric, what: str) -> 
         words = f"  whole team of {team}"
         at = panel.get_xaxis_transform()
         panel.text(team - pad, 0.98, words, transform=at, fontsize=8.5, color=drawing.LIGHT["faint"], va="top")
+
+
+def _runs(panel: Axes, part: pd.DataFrame, runs: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> None:
+    """A dot for each run of the methods of this panel that have several."""
+    several = part.loc[part["trainings"] > 1, "method"].unique()
+    here = runs[(runs[PANEL] == part[PANEL].iloc[0]).all(axis=1) & runs["method"].isin(several)]
+    for method, own in here.groupby("method", sort=False):
+        panel.scatter(own["attacked_agents"], own[metric.mean], s=9, color=styles[label(str(method))][0], zorder=2.5)
 
 
 def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +17,36 @@ import yaml
 
 from marlrobust.reports import drawing, sections, trainings
 from marlrobust.reports.bracket import bracket_figure, bracket_text
-from marlrobust.reports.cells import read
-from marlrobust.reports.figures import Picture
+from marlrobust.reports.cells import cells_of, read
+from marlrobust.reports.drawing import Shown
 from marlrobust.reports.labels import DASH, attack_label, attack_name, label, method_order
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
 from marlrobust.reports.trainings import FEWEST
-from marlrobust.reports.verdict import LIMITS, headlines
+from marlrobust.reports.verdict import BANDS, LIMITS, UNSURE, headlines
 from marlrobust.rows import WIN, PolicyFacts, Record
 
 PATH = re.compile(r"(?<![\w.…:/])/[^\s,;:'\"]+")
 """An absolute path inside a text: it begins where no name, number or address goes before."""
 
-Drawn = Sequence[tuple[Picture, bytes]]
-"""Figures, each with its SVG."""
-
 
 def render(
     tables: Tables,
     record: Record,
-    drawn: Drawn,
+    drawn: Sequence[Shown],
     bracket: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     replay: str = "",
+    files: Mapping[str, bytes] | None = None,
 ) -> str:
-    """The page. drawn: `figures.pictures` of the tables; bracket: `bracket.bracket_table` of the same policies; notes:
-    sentences beside the record's; replay: `replay.part` of rounds that were recorded."""
+    """The page. drawn: figures, as it shows them; bracket: `bracket.bracket_table` of the same policies; notes:
+    sentences beside the record's; replay: `replay.part` of rounds that were recorded; files: those that the page holds
+    too."""
     loader = jinja2.PackageLoader("marlrobust.reports", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["base64"] = lambda svg: base64.b64encode(svg).decode()
-    environment.filters["darkened"] = drawing.darkened
     here, lines = Path.cwd(), tables.lines
     shown = one_epsilon(lines)
     settings = _hidden(record.settings, here)
@@ -54,41 +54,113 @@ def render(
     falls, stands = (f"{100 * limit:.0f}" for limit in LIMITS)
     cards, over_runs = headlines(tables), trainings.over_runs(tables)
     fates = [line for card in cards for line in card["lines"]]
-    return environment.get_template("report.html.j2").render(
-        title="Robustness report",
-        date=record.created.replace("T", " "),
-        summary=summary(lines),
-        wins=WIN in tables.metrics,
-        falls=falls,
-        stands=stands,
-        cut=sections.CUT,
-        replay=replay,
-        one_epsilon=len(shown) < len(lines),
-        cards=cards,
-        changed=any(kept["note"] for line in fates for kept in line["kept"]),
-        halved=any(line["half"] for line in fates),
-        chosen=any(card["name_attack"] for card in cards),
-        colours={label(method): colour for method, (colour, _) in styles.items()},
-        doubts=sections.doubts(lines),
-        strengths=[
-            sections.strength_table(part)
-            for _, part in shown.groupby(["scenario", "setting"], sort=False)
-            if len(groups(part[part["attacked_agents"] > 0])) > 1
-        ],
-        drawn=drawn,
-        bracket=None if bracket is None else bracket_text(bracket).to_dict("records"),
-        bracket_svg=b"" if bracket is None else drawing.svg(bracket_figure(bracket)),
-        tables=[sections.full_table(part) for _, part in lines.groupby("scenario", sort=False)],
-        trainings=sections.training_table(tables, over_runs),
-        ranking=sections.ranking(tables),
-        fewest=FEWEST,
-        notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
-        command=without_paths(record.command, here),
-        facts=_facts(tables.rows, here),
-        config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
-        policies=[_policy(policy) for policy in record.policies],
-        versions=record.versions,
+    cells = {cell["cell"]: cell for cell in cells_of(tables.rows[tables.rows["cell"].isin(shown["cell"])])}
+    return contents(
+        environment.get_template("report.html.j2").render(
+            title="Robustness report",
+            date=record.created.replace("T", " "),
+            summary=summary(lines),
+            wins=WIN in tables.metrics,
+            falls=falls,
+            stands=stands,
+            cut=sections.CUT,
+            replay=replay,
+            one_epsilon=len(shown) < len(lines),
+            cards=cards,
+            changed=any(kept["note"] for line in fates for kept in line["kept"]),
+            halved=any(line["half"] for line in fates),
+            chosen=any(card["name_attack"] for card in cards),
+            colours={label(method): colour for method, (colour, _) in styles.items()},
+            doubts=sections.doubts(lines),
+            strengths=[
+                sections.strength_table(part, cells)
+                for _, part in shown.groupby(["scenario", "setting"], sort=False)
+                if len(groups(part[part["attacked_agents"] > 0])) > 1
+            ],
+            drawn=drawn,
+            bracket=None if bracket is None else bracket_text(bracket).to_dict("records"),
+            bracket_shown=None if bracket is None else _bracket(bracket),
+            tables=[sections.full_table(part) for _, part in lines.groupby("scenario", sort=False)],
+            trainings=sections.training_table(tables, over_runs),
+            ranking=sections.ranking(tables),
+            fewest=FEWEST,
+            notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
+            command=without_paths(record.command, here),
+            facts=_facts(tables.rows, here),
+            config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
+            policies=[_policy(policy) for policy in record.policies],
+            versions=record.versions,
+            told=told(cards),
+            downloads=downloads(files or {}),
+        )
     )
+
+
+HEADING = re.compile(r"<h2>(.*?)</h2>")
+"""Of a section, in the template."""
+
+
+def contents(page: str) -> str:
+    """The page with an anchor for each section, and a list of them where the template has its place."""
+    titles = HEADING.findall(page)
+    anchors = {title: re.sub(r"\W+", "-", title).strip("-").lower() for title in titles}
+    links = "\n".join(f'<a href="#{anchors[title]}">{title}</a>' for title in titles)
+    page = HEADING.sub(lambda match: f'<h2 id="{anchors[match[1]]}">{match[1]}</h2>', page)
+    return page.replace("<!-- contents -->", links, 1)
+
+
+MOST_BYTES = 1_500_000
+"""Of a file that stands in the page too."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file inside the page. data: as a URL, or nothing where it is too large; note: what it is."""
+
+    name: str
+    note: str
+    data: str
+
+
+INSIDE = {
+    "rows.csv": "one row per round, packed with gzip",
+    "table.csv": "every number of this page",
+    "table.tex": "the tables for LaTeX (booktabs)",
+}
+"""What the page holds of the files beside it."""
+
+
+def downloads(files: Mapping[str, bytes]) -> list[Download]:
+    """The files of `INSIDE` that there are; rows are many, and packed."""
+    found = []
+    for name, note in INSIDE.items():
+        content = files.get(name, b"")
+        packed, kind = name.startswith("rows"), "text/plain"
+        if packed:
+            content, name, kind = gzip.compress(content, mtime=0), f"{name}.gz", "application/gzip"
+        data = f"data:{kind};base64,{base64.b64encode(content).decode()}" if len(content) <= MOST_BYTES else ""
+        found += [Download(name, note, data)] if files else []
+    return found
+
+
+def told(cards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The verdicts in words: of each card its game, what was attacked, and which methods have which verdict."""
+    summed = []
+    for card in cards:
+        words: dict[str, list[str]] = {}
+        for line in card["lines"]:
+            if line["verdict"]:
+                words.setdefault(line["verdict"], []).append(line["policy"] or line["method"])
+        if words:
+            ordered = {word: words[word] for word in (*reversed(BANDS), UNSURE) if word in words}
+            summed.append({"scenario": card["scenario"], "heading": card["heading"], "words": ordered})
+    return summed
+
+
+def _bracket(table: pd.DataFrame) -> Shown:
+    svg = drawing.svg(bracket_figure(table))
+    alt = "Shares of decisions turned and not certified, over epsilon; the numbers are in the table below"
+    return Shown("bracket", "The bracket", alt, svg, svg)
 
 
 def summary(lines: pd.DataFrame) -> str:
@@ -132,7 +204,7 @@ def _facts(rows: pd.DataFrame, here: Path) -> list[tuple[str, str]]:
 
 def _policy(facts: PolicyFacts) -> dict[str, Any]:
     """A line about a policy; of one that was brought nobody knows how it was trained."""
-    told = facts.model_dump()
+    told = facts.model_dump(exclude={"log"})
     unknown = ("rounds", "planned_rounds", "seed") if not facts.planned_rounds else ()
     return told | dict.fromkeys(unknown, "")
 

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from marlrobust.reports import labels
+from marlrobust.reports.cells import Cell
+from marlrobust.reports.comparisons import marked
 from marlrobust.reports.doubts import CHECKS, RAISED, STATES, UNCLEAR
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, method_order, where, within
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
@@ -41,27 +43,31 @@ def full_table(every: pd.DataFrame) -> dict[str, Any]:
 
 
 def _cell(line: dict[Any, Any], text: str, name: str, column: str, metric: Metric | None) -> dict[str, Any]:
-    """Text, the small print below it (a metric's interval), and what the column sorts by."""
-    value, small = line[column], ""
+    """Text, the small print below it (a metric's interval), its mark, and what the column sorts by."""
+    value, small, mark = line[column], "", ""
     if name == "method" and value in labels.METHODS:
         value = list(labels.METHODS).index(value)
     if metric and not pd.isna(line[f"{metric.short}_low"]):
         text, small = text.partition(" [")[0], "[" + measured(line, metric).partition(" [")[2]
+    if metric:
+        mark = line[f"{metric.short}_mark"]
     sort = "" if pd.isna(value) else value
-    return {"text": text, "small": small, "sort": sort, "words": name in WORDS, "paper": "paper" in name}
+    return {"text": text, "small": small, "mark": mark, "sort": sort, "words": name in WORDS, "paper": "paper" in name}
 
 
-def strength_table(lines: pd.DataFrame) -> dict[str, Any]:
-    """The attacks of one scenario and setting as columns: what each policy has left, the strongest attack marked."""
+def strength_table(lines: pd.DataFrame, cells: dict[str, Cell]) -> dict[str, Any]:
+    """The attacks of one scenario and setting as columns: what each policy has left, the strongest attack marked.
+
+    cells: by the column `cell`."""
     attacked = lines[lines["attacked_agents"] > 0]
     ways = groups(attacked)
+    attacked = attacked.assign(mark=marked(attacked, cells, ["policy", "attacked_agents"], REWARD, wanted=-1))
     several = attacked["policy"].nunique() > attacked["method"].nunique()
     clean = lines[lines["attacked_agents"] == 0].drop_duplicates("policy", keep="last").set_index("policy")[REWARD.mean]
     body: list[dict[str, Any]] = []
     for place, own in attacked.groupby(["attacked_agents", "method", "policy"], sort=False):
         count, name, policy = place[0], label(str(place[1])), place[2]
         at = {tuple(line[name] for name in GROUP): line for line in own.to_dict("records")}
-        least = own[REWARD.mean].min() if len(own) > 1 else None
         body.append(
             {
                 "count": count,
@@ -69,20 +75,20 @@ def strength_table(lines: pd.DataFrame) -> dict[str, Any]:
                 "method": name,
                 "name": f"{name} ({policy})" if several else name,
                 "clean": labels.number(clean.get(policy, float("nan")), REWARD.digits),
-                "cells": [_strength(at.get(way), least) for way in ways],
+                "cells": [_strength(at.get(way)) for way in ways],
             }
         )
     heads = [labels.attack_label(*way) for way in ways]
     return {"scenario": where(lines.iloc[0]), "heads": heads, "body": body[:CUT], "total": len(body)}
 
 
-def _strength(line: dict[Any, Any] | None, least: float | None) -> dict[str, Any]:
+def _strength(line: dict[Any, Any] | None) -> dict[str, Any]:
     if line is None:
-        return {"text": DASH, "small": DASH, "most": False, "checks": "", "interval": ""}
+        return {"text": DASH, "small": DASH, "mark": "", "checks": "", "interval": ""}
     return {
         "text": labels.number(line[REWARD.mean], REWARD.digits),
         "small": labels.percent(line["reward_kept"]),
-        "most": line[REWARD.mean] == least,
+        "mark": line["mark"],
         "checks": line["checks"],
         "interval": measured(line, REWARD),
     }

@@ -21,7 +21,7 @@ RECORD = Record(id="1", created="2022-05-15T12:00", command="marlrobust attack",
 WHOLES = tuple(Whole(scenario="pursuit", asked=n, team_size=32) for n in (48, 64))
 
 PLAIN: dict[str, Any] = {
-    **{name: field.default for name, field in Round.model_fields.items() if not field.is_required()},
+    **{n: f.default for part in (Facts, Round) for n, f in part.model_fields.items() if not f.is_required()},
     **{
         "scenario": "battle",
         "team": "red",

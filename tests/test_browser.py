@@ -186,9 +186,9 @@ def test_a_column_sorts(browser: Browser, folder: Path) -> None:
     head = table.locator("th", has_text="reward").first
     column = head.evaluate("head => head.cellIndex")
     values = f"table => [...table.tBodies[0].rows].map(row => Number(row.cells[{column}].dataset.sort))"
-    head.locator("button").click()
+    head.get_by_role("button").click()
     up = table.evaluate(values)
-    head.locator("button").click()
+    head.get_by_role("button").click()
     assert up == sorted(up)
     assert table.evaluate(values) == up[::-1] != up
     made.page.close()

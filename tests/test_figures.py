@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from itertools import combinations, pairwise
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import PathCollection, PolyCollection
 
 from marlrobust.reports import drawing, figures, tables
 from marlrobust.rows import KILLS, WIN
@@ -132,8 +134,53 @@ def test_drawing_leaves_matplotlib_as_it_was_and_repeats_itself() -> None:
     assert b"dc:date" not in first
 
 
-def test_a_dark_figure_has_no_light_paper() -> None:
-    light = drawing.svg(figures.figure(of(synthetic())))
-    dark = drawing.darkened(light)
-    assert all(colour.encode() in light for colour in drawing.LIGHT.values())
-    assert not any(colour.encode() in dark for colour in drawing.LIGHT.values())
+def test_a_figure_is_text_and_turns_dark_on_a_dark_screen() -> None:
+    drawn = drawing.svg(figures.figure(of(synthetic()))).decode()
+    assert {"MFAC", "Battle", "Attacked agents"} <= set(re.findall(r"<text[^>]*>([^<]+)</text>", drawn))
+    style = drawn[drawn.index("<style>") : drawn.index("</style>")]
+    assert "screen and (prefers-color-scheme: dark)" in style
+    for name, light in drawing.LIGHT.items():
+        assert f'{light}"]{{fill:{drawing.DARK[name]}!important}}' in style
+    assert len(drawing.svg(figures.figure(of(synthetic()), narrow=True))) > 1000
+
+
+def test_on_a_phone_panels_are_below_each_other() -> None:
+    made = of(synthetic(attacks=(("pgd", 0.075), ("fgsm", 0.075))))
+    for drawn in (figures.figure(made, narrow=True), figures.attack_figure(made, narrow=True)):
+        places = [panel.get_subplotspec() for panel in drawn.axes]
+        assert {place.colspan.start for place in places if place} == {0}
+        assert drawn.get_figwidth() < 4.5
+
+
+def test_all_lines_begin_at_0_and_are_beside_each_other_elsewhere() -> None:
+    panel = figures.figure(of(synthetic(("battle",)))).axes[0]
+    at = np.array([line.get_xdata() for line in panel.lines if str(line.get_label()) in ("MFAC", "RoMFAC")], float)
+    assert (at[:, 0] == 0).all()
+    assert (at[0, 1:] != at[1, 1:]).all()
+
+
+def test_ticks_and_titles_do_not_run_into_each_other() -> None:
+    counts = [*range(1, 12), 60, 64]
+    long = synthetic(("battle",), (("pgd", 0.0784314),), ["mfac"], rounds=2, counts=counts)
+    long = long.assign(budget=40, victims="worst").where(long["attacked_agents"] > 0, long)
+    epsilons = tuple(("pgd", e) for e in (0.01, 0.0125, 0.015, 0.3))
+    for drawn in (
+        figures.figure(of(long), narrow=True),
+        figures.figure(of(long.assign(scenario="a_rather_long_name"))),
+        figures.epsilon_figure(of(synthetic(("battle",), epsilons, ["mfac"], counts=[8])), narrow=True),
+    ):
+        drawn.draw_without_rendering()
+        (panel,) = drawn.axes
+        boxes = [label.get_window_extent() for label in panel.get_xticklabels() if label.get_text()]
+        assert len(boxes) > 2
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        titles = [panel.title, *(getattr(panel, f"_{side}_title") for side in ("left", "right"))]
+        shown = [title.get_window_extent() for title in titles if title.get_text().strip()]
+        assert not any(one.overlaps(other) for one, other in combinations(shown, 2)) or "\n" in titles[1].get_text()
+
+
+def test_each_training_run_is_a_dot() -> None:
+    rows = frame(*runs_of("mfac", THREE, [0, 1, 2]), *runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
+    panel = figures.figure(of(rows)).axes[0]
+    (dots,) = [drawn for drawn in panel.collections if isinstance(drawn, PathCollection)]
+    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx([101, 101, 112, 112, 121, 121])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
 import re
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from marlrobust.files import write_bytes
 from marlrobust.reports import drawing, figures, html_report, sections, tables, verdict
+from marlrobust.reports.cells import cells_of
 from marlrobust.reports.folder import write_report
 from marlrobust.reports.tables import of, table
 from marlrobust.reports.text import WIDTH, terminal
@@ -25,7 +28,7 @@ WHOLE = ATTACKED | {"attacked_agents": 64}
 
 def page(rows: pd.DataFrame, **changes: Any) -> str:
     made = tables.of(rows, WHOLES)
-    drawn = [(picture, drawing.svg(picture.figure)) for picture in figures.pictures(made)]
+    drawn = [picture.shown() for picture in figures.pictures(made)]
     return html_report.render(made, RECORD.model_copy(update=changes), drawn)
 
 
@@ -39,7 +42,7 @@ def test_the_page_and_the_files_say_which_interval_is_which(tmp_path: Path) -> N
     written = write_report(of(rows), tmp_path, RECORD)
     assert pd.read_csv(written["trainings.csv"])["trainings"].max() == 3
     told = written["report.html"].read_text()
-    for text in ("Over training runs", "reward, over runs", "reward, over rounds", "each run counts\nonce"):
+    for text in ("Over training runs", "reward, mean over runs", "reward, mean over rounds", "each run\ncounts once"):
         assert text in told
     assert "Over training runs" not in page(rows[rows["policy"].isin(["a", "r"])])
     apart = frame(*runs_of("mfac", THREE, [0, 0, 1]))
@@ -61,13 +64,17 @@ def test_the_report_tells_an_attacks_parameters_once_and_in_words() -> None:
 def test_the_strength_table_marks_the_strongest_attack() -> None:
     rows = frame(row(reward=200.0), row(reward=100.0, **WHOLE), row(**WHOLE | {"attack": "fgsm"}, reward=190.0))
     made = tables.of(rows)
-    strength = sections.strength_table(made.lines)
+    strength = sections.strength_table(made.lines, {cell["cell"]: cell for cell in cells_of(rows)})
     assert strength["heads"] == ["FGSM, ε = 0.075", "PGD, ε = 0.075"]
     (line,) = strength["body"]
-    assert [(c["text"], c["small"], c["most"]) for c in line["cells"]] == [
-        ("190.0", "95 %", False),
-        ("100.0", "50 %", True),
+    assert [(c["text"], c["small"], c["mark"]) for c in line["cells"]] == [
+        ("190.0", "95 %", "same"),  # one round tells nothing apart
+        ("100.0", "50 %", "best"),
     ]
+    more = frame(*(line for at in ({}, WHOLE, WHOLE | {"attack": "fgsm"}) for line in rounds([200.0, 201.0], **at)))
+    more.loc[more["attack"] == "pgd", "reward"] -= [100.0, 101.0]
+    strength = sections.strength_table(tables.of(more).lines, {cell["cell"]: cell for cell in cells_of(more)})
+    assert [c["mark"] for c in strength["body"][0]["cells"]] == ["", "best"]
     assert made.strength is not None
     assert made.strength["PGD, ε = 0.075"].tolist() == [100.0]
     assert "Which attack costs most" in page(rows)
@@ -91,7 +98,7 @@ def test_the_page_escapes_names_and_loads_nothing() -> None:
     assert "http://" not in told
     assert "https://" not in told
     for source in re.findall(r'(?:src|srcset|href)="([^"]*)', told):
-        assert source.startswith("data:")
+        assert source.startswith(("data:", "#"))
     assert "url(" not in told
     assert "@import" not in told
 
@@ -124,9 +131,10 @@ def test_of_several_teams_together_the_page_says_why_nobody_wins() -> None:
     assert "nobody can win" not in told
 
 
-def test_the_page_says_what_epsilon_a_win_and_kept_mean_before_any_number() -> None:
+def test_the_page_says_what_epsilon_a_win_and_kept_mean_after_the_verdict_and_before_all_else() -> None:
     told = page(synthetic(rounds=2))
-    start = told[: told.index("Who stands")]
+    assert told.index(">Who stands, who falls</h2>") < told.index(">How to read this page</h2>")
+    start = told[: told.index(">Doubts</h2>")]
     for text in ("nearly all of them lie between 0 and 1", "A draw is no win", "as a share of the result without"):
         assert text in start
     assert "A win" not in page(synthetic(scenarios=("pursuit",), rounds=2))
@@ -163,7 +171,8 @@ def test_no_path_of_the_machine_is_shown(tmp_path: Path, monkeypatch: pytest.Mon
 
 def files(*more: str) -> list[str]:
     names = [f"{name}.{kind}" for name in ("figure4", "win_rate", "kills") for kind in ("png", "svg")]
-    return sorted(["rows.csv", "columns.csv", "table.csv", "report.html", *names, *more])
+    always = ["rows.csv", "rows.parquet", "columns.csv", "table.csv", "table.tex", "report.html"]
+    return sorted([*always, *names, *more])
 
 
 def test_a_reports_files_read_back(tmp_path: Path) -> None:
@@ -184,6 +193,58 @@ def test_a_reports_files_read_back(tmp_path: Path) -> None:
     assert (kills["better"], kills["least"], kills["most"]) == ("higher", "0", "opponents")
     pd.testing.assert_frame_equal(columns, dictionary(), check_dtype=False)
     assert set(columns["column"]) == set(rows.columns)
+
+
+def test_the_page_begins_with_the_verdict_and_its_contents() -> None:
+    rows = synthetic(rounds=12, methods=["mfac", "romfac"])
+    rows.loc[rows["attacked_agents"] > 0, "reward"] -= 280.0
+    told = words(page(rows))
+    start = told[: told.index("<h2")]
+    assert '<strong>battle</strong>, all 64 attacked:\nMFAC, RoMFAC <b class="falls">fall</b>.' in start
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', start)
+    assert [title for _, title in links][:3] == ["Who stands, who falls", "How to read this page", "Doubts"]
+    for anchor, title in links:
+        assert told.count(f'<h2 id="{anchor}">{title}</h2>') == 1
+    assert len(links) == told.count("<h2")
+
+
+def test_the_page_holds_its_files(tmp_path: Path) -> None:
+    rows = synthetic(rounds=2)
+    written = write_report(of(rows), tmp_path, RECORD)
+    told = written["report.html"].read_text()
+    inside = dict(re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]*)"', told))
+    assert sorted(inside) == ["rows.csv.gz", "table.csv", "table.tex"]
+    assert gzip.decompress(base64.b64decode(inside["rows.csv.gz"])) == written["rows.csv"].read_bytes()
+    for name in ("table.csv", "table.tex"):
+        assert base64.b64decode(inside[name]) == written[name].read_bytes()
+    assert 'data-file="figure4.svg"' in told
+    pd.testing.assert_frame_equal(read_rows(written["rows.parquet"]), rows)
+    (large,) = html_report.downloads({"table.csv": b"x" * (html_report.MOST_BYTES + 1)})[1:2]
+    assert large.data == ""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb, as WCAG 2 has it."""
+    digits = colour if len(colour) == 7 else "#" + "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_text_is_readable_on_light_and_on_dark_paper() -> None:
+    """A contrast of 4.5 to 1 for every colour of letters on every colour below them."""
+    schemes = [
+        dict(re.findall(r"--(\w+): (#[0-9a-f]+);", block))
+        for block in re.findall(r":root \{([^}]*)\}", page(synthetic(rounds=2)))
+    ]
+    assert len(schemes) == 3  # light, dark, print
+    schemes = [{**schemes[0], **scheme} for scheme in schemes]
+    for scheme in (*schemes, drawing.LIGHT, drawing.DARK):
+        papers = [name for name in ("page", "card", "shade", "face") if name in scheme]
+        for letters in {"ink", "faint", "good", "fair", "bad", "link"} & set(scheme):
+            for paper in papers:
+                light, dark = sorted((luminance(scheme[letters]), luminance(scheme[paper])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (letters, paper, scheme)
 
 
 def test_no_row_is_counted_twice(tmp_path: Path) -> None:

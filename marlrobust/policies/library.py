@@ -18,6 +18,8 @@ from marlrobust.rows import slug
 ZOO = Path(__file__).parents[1] / "zoo"
 BUNDLED = "zoo:"
 RUNS = Path("runs")
+LOG = "train.csv"
+"""Of a training, beside the policy that it left."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class StoredPolicy:
     def full_name(self) -> str:
         """`battle/romfac`, or `zoo:battle/romfac`: a name, wherever the file is."""
         return f"{BUNDLED if self.bundled else ''}{self.card.scenario}/{self.name}"
+
+    @property
+    def log(self) -> Path:
+        """Where the log of its training stands, if it has one."""
+        return self.path.with_name(LOG)
 
     @property
     def bundled(self) -> bool:

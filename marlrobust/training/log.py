@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from marlrobust.files import set_aside, write_bytes
+from marlrobust.policies.library import LOG
 from marlrobust.training.state import storing
 
-LOG = "train.csv"
 COUNT = re.compile(r"[0-9]{1,9}")
 
 Say = Callable[[str], None]
