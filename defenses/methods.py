@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 LOSSES = "marlrobust.defenses.losses"
+SELF_PLAY = "marlrobust.training.self_play:SelfPlay"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Method:
 
     summary: one line for `marlrobust list methods`; mu, epsilon: schedules of its loss's weight and radius; loss_name:
     "module:attribute" of the loss (see `defenses.losses`); mean_field: whether it sees the mean action; loops: whether
-    it is trained on after M_norm. The opponent is not: it is the same for all, and worse than where they begin.
+    it is trained on after M_norm (the opponent is not: it is the same for all, and worse than where they begin);
+    cast_name: "module:attribute" of the `training.cast.Cast` that plays its rounds, made from the training's settings.
     """
 
     summary: str
@@ -31,6 +33,7 @@ class Method:
     loss_name: str = f"{LOSSES}:cross_entropy"
     mean_field: bool = True
     loops: bool = True
+    cast_name: str = SELF_PLAY
 
     def loss(self, policy: MeanFieldPolicy, *, gamma: float, tau: float) -> Loss:
         """Its loss, for the policy that learns. gamma: discount; tau: how far targets move per update."""
@@ -61,6 +64,12 @@ WOCAR = Method(
     ONCE,
     "marlrobust.defenses.worst_value:WorstValue",
 )
+ATLA = Method(
+    "in turns with an adversary that learns to attack it (Zhang et al. 2021)",
+    ZERO,
+    ONCE,
+    cast_name="marlrobust.training.atla:InTurns",
+)
 A2C = Method(
     "independent advantage actor-critic: the opponent in every test", ZERO, ZERO, mean_field=False, loops=False
 )
@@ -77,6 +86,7 @@ METHODS: Registry[Method] = Registry(
         "sa-kl": f"{__name__}:SA_KL",
         "certified": f"{__name__}:CERTIFIED",
         "wocar": f"{__name__}:WOCAR",
+        "atla": f"{__name__}:ATLA",
         "a2c": f"{__name__}:A2C",
     },
     base=f"{__name__}:Method",

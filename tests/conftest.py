@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from marlrobust.config import resolve
+from marlrobust.defenses.methods import METHODS
 from marlrobust.policies.mean_field import MeanFieldPolicy
-from marlrobust.training.self_play import SelfPlay
+from marlrobust.registry import imported
 from marlrobust.training.settings import SHORT, TrainSettings
 from marlrobust.training.trainer import Trainer
 
@@ -52,8 +53,9 @@ def settings(**layer: Any) -> TrainSettings:
 
 
 def trainer(folder: Path, **layer: Any) -> Trainer:
-    """The trainer of a tiny self-play."""
-    return Trainer(SelfPlay(settings(**layer)), folder)
+    """The trainer of a tiny self-play, in the cast of its method."""
+    made = settings(**layer)
+    return Trainer(imported(METHODS[made.method].cast_name)(made), folder)
 
 
 def train(folder: Path, **layer: Any) -> Trainer:

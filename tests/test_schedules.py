@@ -54,7 +54,7 @@ def test_a_share_is_a_share_and_nothing_rises_before_m_norm(m: int, kind: str) -
 
 def test_the_five_methods_are_the_papers() -> None:
     kinds = {name: (m.mu.kind, m.epsilon.kind, m.mean_field, m.loops) for name, m in METHODS.items()}
-    losses = {"sa-kl": "divergence", "certified": "worst_case", "wocar": "WorstValue"}
+    losses = {"sa-kl": "divergence", "certified": "worst_case", "wocar": "WorstValue", "atla": "cross_entropy"}
     assert all(m.loss_name.endswith(f":{losses.get(name, 'cross_entropy')}") for name, m in METHODS.items())
     assert {name: kind for name, kind in kinds.items() if name not in losses} == {
         "mfac": ("zero", "zero", True, True),

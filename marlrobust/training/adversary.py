@@ -50,7 +50,7 @@ class AgainstTeam:
         self.opponents = {g.role: Frozen(opponents[g.role]) for g in self.game.groups if g.team != 0}
         if [g.role for g in self.game.groups if g.team == 0] != [victim.card.role]:
             raise UserError("an adversary learns against one group of agents, and this team has several: attack it so")
-        self.students = {ADVERSARY: Student.of(MeanFieldLearner(_turned(self.victim), s, victim.card.role))}
+        self.students = {ADVERSARY: Student.of(MeanFieldLearner(turned(self.victim), s, victim.card.role))}
         self.total_rounds = whole_batches(s.rounds, s.parallel_rounds)
         self.attack = Aimed(threat=Threat(norm="l_inf", epsilon=s.epsilon), steps=s.attack_steps)
 
@@ -58,11 +58,7 @@ class AgainstTeam:
         """See `Cast.matchup`."""
         s, groups = self.settings, self.game.groups
         (own,) = (g for g in groups if g.team == 0)
-        attacked = np.ones((self.game.rounds, own.size), bool)
-        for r in range(1, self.game.rounds, 2):
-            draws = stream(s.seed, "victims", iteration, r)
-            attacked[r] = False
-            attacked[r, draw_victims(int(draws.integers(1, own.size + 1)), own.size, draws)] = True
+        attacked = attacked_agents(s.seed, iteration, self.game.rounds, own.size)
         rng = torch_stream(s.seed, "adversary", iteration, device=s.device)
         m = iteration * self.game.rounds
         return Matchup(
@@ -75,6 +71,16 @@ class AgainstTeam:
             swapped=can_swap(groups) & (np.arange(self.game.rounds) % 2 == 1),
             phase=Phase(0.0, 0.0, falling(s.first_entropy, s.entropy, m, s.rounds), s.learning_rate, s.replay_ratio),
         )
+
+
+def attacked_agents(seed: int, iteration: int, rounds: int, size: int) -> Bools:
+    """Who is attacked in a batch of rounds, (R, size): in every other round all, else as many as drawn at random."""
+    attacked = np.ones((rounds, size), bool)
+    for r in range(1, rounds, 2):
+        draws = stream(seed, "victims", iteration, r)
+        attacked[r] = False
+        attacked[r, draw_victims(int(draws.integers(1, size + 1)), size, draws)] = True
+    return attacked
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def _uniforms(decisions: Decisions, noise: np.random.Generator) -> torch.Tensor:
     return uniforms.to(decisions.mean_actions.device)
 
 
-def _turned(victim: MeanFieldPolicy) -> MeanFieldPolicy:
+def turned(victim: MeanFieldPolicy) -> MeanFieldPolicy:
     """An adversary of the victim's shape: its critic is minus the victim's, its actor prefers what is bad."""
     adversary = copy.deepcopy(victim).train()
     adversary.actor.load_state_dict(victim.critic.state_dict())

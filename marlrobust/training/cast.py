@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -64,14 +65,20 @@ class Player(Protocol):
         ...
 
 
+Shown = Callable[[Decisions], Decisions]
+"""From what a group's agents would see to what they are shown."""
+
+
 class Matchup(NamedTuple):
     """One batch of rounds. players: of each group of the game; swapped: (R,) rounds in which the teams change sides;
-    phase: of the updates; reaches_norm: whether M_norm is reached with it."""
+    phase: of the updates; reaches_norm: whether M_norm is reached with it; shown: an adversary's work, by the number
+    of the group that it attacks."""
 
     players: tuple[Player, ...]
     swapped: Bools
     phase: Phase
     reaches_norm: bool = False
+    shown: Mapping[int, Shown] = {}
 
 
 class Cast(Protocol):

@@ -11,18 +11,19 @@ import torch
 
 from marlrobust.attacks.learned import adversary_name
 from marlrobust.config import dump, load, resolve
+from marlrobust.defenses.methods import METHODS
 from marlrobust.devices import checked_device
 from marlrobust.errors import UserError
 from marlrobust.files import write_bytes
 from marlrobust.games.scenario import roles_of
-from marlrobust.policies.library import RUNS, Library, training_name
+from marlrobust.policies.library import LOG, RUNS, Library, training_name
+from marlrobust.registry import imported
 from marlrobust.rows import slug
 from marlrobust.training.adversary import AgainstTeam
 from marlrobust.training.cast import Cast
 from marlrobust.training.distill import Distillation, student_name
 from marlrobust.training.distill_settings import DistillSettings
-from marlrobust.training.log import LOG, Say, to_stderr
-from marlrobust.training.self_play import SelfPlay
+from marlrobust.training.log import Say, to_stderr
 from marlrobust.training.settings import AdversarySettings, LearningSettings, TrainSettings
 from marlrobust.training.state import STATE, storing
 from marlrobust.training.trainer import Trainer
@@ -97,7 +98,7 @@ def _is_of(stored: dict[str, Any], settings: LearningSettings) -> bool:
 def _cast(settings: LearningSettings, library: Library) -> tuple[str, Cast]:
     """What the training is called, and who takes part in it."""
     if isinstance(settings, TrainSettings):
-        cast = SelfPlay(settings)
+        cast: Cast = imported(METHODS[settings.method].cast_name)(settings)
         return cast.method, cast
     assert isinstance(settings, AdversarySettings | DistillSettings)
     teams = settings.game.teams

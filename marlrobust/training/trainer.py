@@ -19,7 +19,7 @@ from marlrobust.games.game import Decisions, Ints, Outcome
 from marlrobust.policies.card import Card, load_card
 from marlrobust.policies.checkpoint import save_policy
 from marlrobust.streams import stream, torch_stream
-from marlrobust.training.cast import Acted, Cast, Matchup, Player
+from marlrobust.training.cast import Acted, Cast, Matchup, Player, Shown
 from marlrobust.training.learner import METRICS, Chance, Phase, Transitions
 from marlrobust.training.log import Say, TrainingLog, to_stderr
 from marlrobust.training.state import STATE, below, damaged, load_state, save_state, storing
@@ -101,12 +101,12 @@ class Trainer:
         game.reset(seeds, matchup.swapped)
         rewards = np.zeros(len(players))
         metrics: list[dict[str, float]] = []
-        seen = [self._see(g, player) for g, player in enumerate(players)]
+        seen = self._see_all(matchup)
         while game.active.any():
             with torch.no_grad():
                 acted = [p.act(s.decisions.to(self.device), noise) for p, s in zip(players, seen, strict=True)]
             outcomes = game.step([a.actions for a in acted])
-            after = [self._see(g, player) for g, player in enumerate(players)]
+            after = self._see_all(matchup)
             for g, player in enumerate(players):
                 rewards[g] += outcomes[g].rewards.sum(dtype=np.float64)
                 if student := player.teaches:
@@ -123,8 +123,13 @@ class Trainer:
                 student.past.load_state_dict(student.learner.policy.state_dict())
         return self._row(rewards, matchup.phase, metrics)
 
-    def _see(self, group: int, player: Player) -> Seen:
+    def _see_all(self, matchup: Matchup) -> list[Seen]:
+        return [self._see(g, player, matchup.shown.get(g)) for g, player in enumerate(matchup.players)]
+
+    def _see(self, group: int, player: Player, shown: Shown | None) -> Seen:
         decisions = self.game.observe(group)
+        if shown:
+            decisions = shown(decisions.to(self.device))
         if player.teaches is None:
             return Seen(decisions, np.empty(0, np.int64))
         return Seen(decisions, player.teaches.learner.see(decisions))
@@ -180,7 +185,9 @@ class Trainer:
                 tensors, numbers = stored
                 try:
                     for name, student in self.students.items():
-                        student.restore(below(f"{name}/", tensors))
+                        own = below(f"{name}/", tensors)
+                        if own or place == self.folder:  # who joins later is not in the start that all share
+                            student.restore(own)
                     self.iteration, self.seconds = numbers["iteration"], numbers["seconds"]
                 except (LookupError, TypeError, ValueError, RuntimeError) as error:
                     raise damaged(place / STATE, error) from None
