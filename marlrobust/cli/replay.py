@@ -24,7 +24,7 @@ from marlrobust.progress import Progress
 @click.option("--gif", "kinds", flag_value="gif", multiple=True, help="Write a GIF.")
 @click.option("--mp4", "kinds", flag_value="mp4", multiple=True, help="Write a film; it needs ffmpeg.")
 @click.option("--speed", type=click.FloatRange(0.5, 60), default=6, show_default=True, help="Steps per second.")
-@click.option("--proofs", is_flag=True, help="Mark the decisions that no attack can turn; this takes a minute or more.")
+@click.option("--proofs", is_flag=True, help="Prove more decisions, by CROWN; this takes a minute or more.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: FOLDER itself]")
 @runs_option
 @trust_option
@@ -54,13 +54,13 @@ def command(
     from marlrobust.evaluation.again import choose, rebuilt, replay, stored_cells
     from marlrobust.evaluation.processes import Ticks
     from marlrobust.policies.library import Library
-    from marlrobust.recorded import PROVEN, Replays
+    from marlrobust.recorded import Replays
     from marlrobust.reports.replay_files import KINDS, save
 
     replays, seen = Replays(folder, say), []
     for stored in choose(stored_cells(folder, say), number, asked):
         known = replays.read(stored.facts, number)
-        if known is None or (proofs and stored.attacked and not (known.frames.marks & PROVEN).any()):
+        if known is None or (proofs and stored.attacked):
             cell = rebuilt(folder, stored, Library(runs, trust))
             with Progress("replay", "rounds", cell.rounds) as progress:
                 known, compared = replay(cell, stored, number, proofs, Ticks(cell.game.max_steps, progress.advance))

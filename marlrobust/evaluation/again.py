@@ -16,7 +16,7 @@ from marlrobust.evaluation.plan import Cell, plan
 from marlrobust.evaluation.play import facts_of, play_again
 from marlrobust.evaluation.probes import together
 from marlrobust.evaluation.provenance import computed_by, instructions
-from marlrobust.evaluation.recording import Recorder, proofs, recorded
+from marlrobust.evaluation.recording import Recorder, by_crown, by_intervals, recorded
 from marlrobust.evaluation.run import CELLS, Say
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.evaluation.store import Store
@@ -115,11 +115,11 @@ def rebuilt(folder: Path, stored: Stored, library: Library) -> Cell:
 def replay(cell: Cell, stored: Stored, number: int, prove: bool, watching: Observer) -> tuple[Recorded, str]:
     """The round of this number, played again and recorded, and in a sentence whether it came out as it is stored.
 
-    prove: ask of every attacked decision whether an attack can turn it; watching: sees all that is played. Raises
-    UserError for a game that cannot be shown.
+    prove: ask of every attacked decision by CROWN too whether an attack can turn it; watching: sees all that is
+    played. Raises UserError for a game that cannot be shown.
     """
     row = stored.rounds[number - stored.numbers.start]
-    recorder = Recorder({number}, cell.team, proofs(cell) if prove and cell.attacks else None)
+    recorder = Recorder({number}, cell.team, by_crown(cell) if prove and cell.attacks else by_intervals(cell))
     again = play_again(cell, number, [watching, recorder])
     if recorder.refused:
         raise UserError(recorder.refused)

@@ -23,7 +23,7 @@ from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import Cell
 from marlrobust.evaluation.play import play
-from marlrobust.evaluation.recording import Recorder, recorded
+from marlrobust.evaluation.recording import Recorder, by_intervals, recorded
 from marlrobust.games.game import Game
 from marlrobust.recorded import Recorded
 from marlrobust.rows import Facts, Round
@@ -108,7 +108,7 @@ def play_all(
 
 def _watched(cell: Cell, ticks: Ticks, numbers: Sequence[int]) -> tuple[Facts, list[Round], list[Recorded]]:
     """The cell's rows, and its rounds of these numbers as they were seen."""
-    recorders = [Recorder(numbers, cell.team)] if numbers else []
+    recorders = [Recorder(numbers, cell.team, by_intervals(cell))] if numbers else []
     facts, rounds = play(cell, [ticks, *recorders])
     return facts, rounds, [found for recorder in recorders for found in recorded(cell, facts, rounds, recorder)]
 

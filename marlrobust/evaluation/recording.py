@@ -12,10 +12,10 @@ from torch import Tensor
 from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Acted, Witness
 from marlrobust.evaluation.plan import Cell
+from marlrobust.evaluation.proving import provers
 from marlrobust.games.game import Actions, Bools, Decisions, Game
 from marlrobust.games.places import Watchable
 from marlrobust.policies.bounds import certify
-from marlrobust.policies.layers import TwoHidden
 from marlrobust.recorded import ALIVE, ATTACKED, GAINED, NOTHING, PROVEN, TURNED, U8, Frames, Recorded, Stage
 from marlrobust.rows import Facts, Round
 
@@ -151,19 +151,18 @@ def recorded(cell: Cell, facts: Facts, rounds: Sequence[Round], recorder: Record
     return [Recorded(facts, rows[number], *who, *recorder.taken(number)) for number in recorder.films]
 
 
-def proofs(cell: Cell) -> Proofs:
-    """Of which decisions it is proven that no attack of the cell's radius turns them. Raises UserError where there are
-    no certificates for that."""
-    threat, policies = cell.threat, cell.load()[0]
-    if threat is None or threat.norm != "l_inf":
-        raise UserError("proofs are for attacks in l_inf: leave out --proofs")
-    roles = [group.role for group in cell.groups]
-    for group in cell.groups:
-        if group.team in cell.team and TwoHidden.of(policies[group.role]) is None:
-            raise UserError(
-                f"the policy of the role '{group.role}' has a network of another kind: proofs are for two hidden ReLU "
-                "layers; leave out --proofs"
-            )
+def by_intervals(cell: Cell) -> Proofs | None:
+    """Of which decisions intervals prove that no attack of the cell's radius turns them; None where there are no proofs
+    for such a cell."""
+    made = provers(cell, cell.load()[0])
+    return (lambda decisions: made[decisions.group](decisions.dense, decisions.mean_actions)) if made else None
+
+
+def by_crown(cell: Cell) -> Proofs:
+    """The same with CROWN too, which proves more and takes long. Raises UserError where there are no proofs."""
+    policies, roles, threat = cell.load()[0], [group.role for group in cell.groups], cell.threat
+    if threat is None or not provers(cell, policies):
+        raise UserError("proofs are for attacks in l_inf on policies of two hidden ReLU layers: leave out --proofs")
 
     def proven(decisions: Decisions) -> Tensor:
         policy = policies[roles[decisions.group]]
