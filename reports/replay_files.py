@@ -43,11 +43,11 @@ def _counted(drawn: Iterator[Image.Image], total: int, drew: Drew) -> Iterator[I
 def _gif(path: Path, drawn: Iterator[Image.Image], speed: float) -> None:
     """All pictures in the colours of the busiest of the first ones; the last stays for two seconds."""
     every = list(drawn)
-    palette = every[len(every) // 2].quantize(128, dither=Image.Dither.NONE)
+    palette = every[len(every) // 2].quantize(64, dither=Image.Dither.NONE)
     first, *others = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in every)
     step = round(100 / speed) * 10  # a GIF counts in hundredths of a second
     durations = [max(step, 20)] * len(others) + [2000]
-    first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False)
+    first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def _film(path: Path, drawn: Iterator[Image.Image], speed: float) -> None:
