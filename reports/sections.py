@@ -95,25 +95,19 @@ def _strength(line: dict[Any, Any] | None) -> dict[str, Any]:
 
 
 def training_table(tables: Tables, over_runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The methods that have several training runs: each run's mean, and what all of them together say.
+    """The methods that have several training runs, a line per metric: each run's mean, and what all together say.
 
     over_runs: of `trainings.over_runs`."""
     shown = one_epsilon(over_runs)
     body = []
     for line in shown[shown["trainings"] > 1].to_dict("records"):
-        told = {"scenario": where(line), "attack": attack_of(line), "method": label(line["method"])}
-        told |= {"attacked": line["attacked_agents"]}
+        about = {"scenario": where(line), "attack": attack_of(line) if line["attacked_agents"] else "not attacked"}
+        about |= {"attacked": line["attacked_agents"], "method": label(line["method"])}
         for m in (m for m in tables.metrics if isinstance(line.get(f"{m.short}_runs"), str)):
-            name, iqm = heading(m), f"{m.short}_iqm"
-            told |= {
-                f"{name} of each run": line[f"{m.short}_runs"],
-                f"{name}, mean over runs": measured(line, m, over="_train"),
-            }
-            told |= {
-                f"{name}, middle half of runs": within(line[iqm], line[f"{iqm}_low"], line[f"{iqm}_high"], m.digits)
-            }
-            told |= {f"{name}, mean over rounds": measured(line, m)}
-        body.append(told)
+            iqm, low, high = (line[f"{m.short}_iqm{end}"] for end in ("", "_low", "_high"))
+            told = {"what": heading(m), "each run": line[f"{m.short}_runs"]}
+            told |= {"mean over runs": measured(line, m, over="_train"), "mean over rounds": measured(line, m)}
+            body.append({**about, **told, "middle half of runs": within(iqm, low, high, m.digits)})
     return body
 
 

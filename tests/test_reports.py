@@ -19,6 +19,7 @@ from marlrobust.reports.cells import cells_of
 from marlrobust.reports.folder import write_report
 from marlrobust.reports.tables import of, table
 from marlrobust.reports.text import WIDTH, terminal
+from marlrobust.reports.verdict import UNSURE
 from marlrobust.rows import METRICS, PolicyFacts, Record, dictionary, read_rows
 from tests.synthetic import ATTACKED, RECORD, WHOLES, frame, rounds, row, synthetic
 from tests.test_tables import THREE, runs_of
@@ -42,7 +43,7 @@ def test_the_page_and_the_files_say_which_interval_is_which(tmp_path: Path) -> N
     written = write_report(of(rows), tmp_path, RECORD)
     assert pd.read_csv(written["trainings.csv"])["trainings"].max() == 3
     told = written["report.html"].read_text()
-    for text in ("Over training runs", "reward, mean over runs", "reward, mean over rounds", "each run\ncounts once"):
+    for text in ("Over training runs", ">mean over runs<", ">mean over rounds<", "each run\ncounts once"):
         assert text in told
     assert "Over training runs" not in page(rows[rows["policy"].isin(["a", "r"])])
     apart = frame(*runs_of("mfac", THREE, [0, 0, 1]))
@@ -206,6 +207,16 @@ def test_the_page_begins_with_the_verdict_and_its_contents() -> None:
     for anchor, title in links:
         assert told.count(f'<h2 id="{anchor}">{title}</h2>') == 1
     assert len(links) == told.count("<h2")
+
+
+def test_the_verdict_in_words() -> None:
+    lines = [("a", "falls", ""), ("b", "stands", ""), ("c", UNSURE, "falls or bends or stands"), ("d", "falls", "")]
+    lines += [("e", UNSURE, "bends or stands"), ("f", UNSURE, "bends or stands")]
+    card: dict[str, Any] = {"scenario": "battle", "heading": "8 attacked"}
+    card |= {"lines": [{"policy": "", "method": m, "verdict": v, "possible": p} for m, v, p in lines]}
+    (one,) = html_report.told([card])
+    said = [f"{part['who']} {part['what']}{part['more']}" for part in one["parts"]]
+    assert said == ["b stands", "a, d fall", "e, f bend or stand, too few rounds to tell which", f"c: {UNSURE}"]
 
 
 def test_the_page_holds_its_files(tmp_path: Path) -> None:
