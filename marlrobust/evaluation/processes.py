@@ -1,25 +1,14 @@
-"""Cells side by side in processes; the rows are the same whatever their number.
-
-Each worker has a pipe of its own: nothing is shared that a killed one could leave locked.
-"""
+"""Cells side by side in processes; the rows are the same whatever their number."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import wait
 
 import numpy as np
 
-from marlrobust.errors import UserError
 from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.plan import Cell
 from marlrobust.evaluation.play import play
@@ -27,6 +16,14 @@ from marlrobust.evaluation.recording import Recorder, by_intervals, recorded
 from marlrobust.games.game import Game
 from marlrobust.recorded import Recorded
 from marlrobust.rows import Facts, Round
+from marlrobust.workers import Answer, Tell, Worker
+
+DIED = (
+    "a worker process died, perhaps for want of memory; what was stored is whole: run the same command again, with "
+    "fewer --workers"
+)
+TICKS = "ticks"
+"""A message of rounds played."""
 
 OnRows = Callable[[Cell, Facts, list[Round], list[Recorded]], None]
 OnTick = Callable[[Cell, float], None]
@@ -74,33 +71,30 @@ def play_all(
             on_rows(cell, *_watched(cell, ticks, watched.get(cell.name, ())))
         return
     waiting = list(reversed(cells))
+    playing: dict[Worker, Cell] = {}
 
-    def hand_over(worker: _Worker) -> None:
-        worker.cell = cell = waiting.pop()
-        worker.pipe.send((cell, watched.get(cell.name, ())))
+    def hand_over(worker: Worker) -> None:
+        playing[worker] = cell = waiting.pop()
+        worker.send((cell, watched.get(cell.name, ())))
         on_tick(cell, 0)
 
-    crew: list[_Worker] = []
-    busy: dict[Any, _Worker] = {}
+    crew: list[Worker] = []
     try:
         for _ in range(workers):
-            crew.append(worker := _Worker())
-            busy[worker.pipe] = worker
+            crew.append(worker := Worker(_player, DIED, daemon=False))  # a game may have processes of its own
             hand_over(worker)
-        while busy:
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]
+        while playing:
+            ready = wait([worker.pipe for worker in playing])
+            for worker in [worker for worker in playing if worker.pipe in ready]:
                 kind, content = worker.receive()
-                if kind == "ticks":
-                    on_tick(worker.cell, content)
+                cell = playing[worker]
+                if kind == TICKS:
+                    on_tick(cell, content)
                     continue
-                if kind == "failed":
-                    raise content
-                on_rows(worker.cell, *content)
+                del playing[worker]
+                on_rows(cell, *content)
                 if waiting:
                     hand_over(worker)
-                else:
-                    del busy[worker.pipe]
     finally:
         for worker in crew:
             worker.end()
@@ -113,75 +107,11 @@ def _watched(cell: Cell, ticks: Ticks, numbers: Sequence[int]) -> tuple[Facts, l
     return facts, rounds, [found for recorder in recorders for found in recorded(cell, facts, rounds, recorder)]
 
 
-class _Worker:
-    """A process that plays the cells that it is sent."""
+def _player() -> Answer:
+    """In a worker: plays the cells that it is sent."""
 
-    cell: Cell
+    def answer(asked: tuple[Cell, Sequence[int]], tell: Tell) -> tuple[Facts, list[Round], list[Recorded]]:
+        cell, numbers = asked
+        return _watched(cell, Ticks(cell.game.max_steps, partial(tell, TICKS)), numbers)
 
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's and the engine's threads half
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        with _undisturbed():
-            self.process.start()
-        theirs.close()
-
-    def receive(self) -> tuple[str, Any]:
-        try:
-            message: tuple[str, Any] = self.pipe.recv()
-            return message
-        except (EOFError, OSError):
-            raise UserError(
-                "a worker process died, perhaps for want of memory; what was stored is whole: "
-                "run the same command again, with fewer --workers"
-            ) from None
-
-    def end(self) -> None:
-        self.pipe.close()
-        self.process.kill()
-        self.process.join()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals that end a program wait until this is over; a process that is started in it never gets them.
-
-    A terminal sends Ctrl-C to every process: it is the parent that says when a worker ends.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(pipe: Connection) -> None:
-    """In a worker: play what comes; end with the parent, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        while True:
-            cell, numbers = pipe.recv()
-            try:
-                ticks = Ticks(cell.game.max_steps, lambda rounds: pipe.send(("ticks", rounds)))
-                pipe.send(("rows", _watched(cell, ticks, numbers)))
-            except UserError as error:
-                pipe.send(("failed", error))
-            except MemoryError:
-                pipe.send(("failed", UserError("there is not enough memory: use fewer --workers, or fewer --rounds")))
-            except (EOFError, OSError):
-                raise
-            except Exception:
-                pipe.send(("failed", RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
-    except (EOFError, OSError):
-        return  # the parent has closed the pipe
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    return answer

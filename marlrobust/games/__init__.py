@@ -49,9 +49,9 @@ def kind_of(name: str) -> tuple[type[Scenario], dict[str, Any]]:
 
 
 def make_scenario(name: str, *layers: dict[str, Any]) -> Scenario:
-    """The game called `name`: one of `marlrobust list scenarios`, `pettingzoo:MODULE`, or `MODULE:FUNCTION` that makes a
-    PettingZoo parallel environment. layers: settings, the later ones winning, as in `{"max_steps": 25}`. Its `make(R)`
-    gives R rounds. Raises UserError for a name or a setting that there is not."""
+    """The game called `name`: one of `marlrobust list scenarios`, `pettingzoo:MODULE`, or `MODULE:FUNCTION` that makes
+    a PettingZoo parallel environment. layers: settings, the later ones winning, as in `{"max_steps": 25}`. What it
+    gives has `make(R)`, for R rounds. Raises UserError for a name or a setting that there is not."""
     kind, given = kind_of(name)
     return resolve(kind, *layers, given)
 

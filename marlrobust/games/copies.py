@@ -1,15 +1,21 @@
-"""Copies of a PettingZoo environment, stepped one after the other: what each shows, as flat states and masks."""
+"""Copies of a PettingZoo environment, stepped in this process or in others: what each shows, flat, with its masks."""
 
 from __future__ import annotations
 
+import bisect
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from marlrobust.errors import UserError
 from marlrobust.games.broken import of_environment
 from marlrobust.games.game import Bools, Floats
 from marlrobust.games.spaces import Kind, flat
+from marlrobust.workers import Answer, Tell, Worker
 
 SUCCESS = ("is_success", "success")
 """What an environment's `infos` may call a task that was done."""
@@ -103,3 +109,64 @@ class Here:
             raise
         except Exception as error:
             raise of_environment(self.name, error, when) from error
+
+
+class Spread:
+    """Copies in processes of their own, each of which has its share; the same as `Here` in all that they show."""
+
+    def __init__(self, name: str, make: Callable[[], Any], count: int, kinds: Sequence[Kind], processes: int) -> None:
+        """See `Here`. processes: at most one for each copy; they are started when a round is."""
+        shares = [len(part) for part in np.array_split(np.arange(count), min(processes, count))]
+        self.starts = np.cumsum([0, *shares]).tolist()
+        self.parts = [partial(_answering, partial(Here, name, make, share, kinds)) for share in shares]
+        self.died = (
+            f"a process that steps copies of {name} died, perhaps for want of memory, or because the environment ended "
+            "it: give fewer processes, or leave that setting out"
+        )
+        self.crew: list[Worker] = []
+        weakref.finalize(self, _end, self.crew)
+
+    def reset(self, seeds: Sequence[int]) -> list[dict[str, Shown]]:
+        """See `Copies.reset`."""
+        while len(self.crew) < len(self.parts):
+            self.crew.append(Worker(self.parts[len(self.crew)], self.died))
+        shares = zip(self.starts, self.starts[1:], strict=False)
+        started = self._ask({k: ("reset", list(seeds[a:b])) for k, (a, b) in enumerate(shares)})
+        return [shown for k in started for shown in started[k]]
+
+    def step(self, actions: Mapping[int, Mapping[str, Any]]) -> dict[int, Brought]:
+        """See `Copies.step`."""
+        shares: dict[int, dict[int, Any]] = {}
+        for r, asked in actions.items():
+            k = bisect.bisect_right(self.starts, r) - 1
+            shares.setdefault(k, {})[r - self.starts[k]] = asked
+        found = self._ask({k: ("step", share) for k, share in shares.items()})
+        brought = {self.starts[k] + r: came for k, part in found.items() for r, came in part.items()}
+        return {r: brought[r] for r in actions}
+
+    def _ask(self, calls: Mapping[int, tuple[str, Any]]) -> dict[int, Any]:
+        """The answers of processes, by their numbers, to the method and argument that each is sent. Where one fails,
+        all are ended: their next round starts anew."""
+        try:
+            for k, call in calls.items():
+                self.crew[k].send(call)
+            return {k: self.crew[k].receive()[1] for k in calls}
+        except BaseException:
+            _end(self.crew)
+            raise
+
+
+def _answering(start: Callable[[], Here]) -> Answer:
+    """In a process: calls the methods that it is sent."""
+    copies = start()
+
+    def answer(asked: tuple[str, Any], tell: Tell) -> Any:
+        method, argument = asked
+        return getattr(copies, method)(argument)
+
+    return answer
+
+
+def _end(crew: list[Worker]) -> None:
+    while crew:
+        crew.pop().end()

@@ -47,6 +47,13 @@ class Parallel(Scenario):
         default_factory=dict, description="Teams: name to roles, as in {hunters: [adversary], prey: [agent]}."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of what makes it.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        exclude=True,  # no part of what is played: rounds are the same
+        description="Processes in which copies of the environment are stepped side by side.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -76,10 +83,11 @@ class Parallel(Scenario):
 
     def make(self, rounds: int) -> ParallelGame:
         """See `Scenario.make`."""
-        from marlrobust.games.copies import Here
+        from marlrobust.games.copies import Copies, Here, Spread
         from marlrobust.games.pettingzoo import ParallelGame
 
-        copies = Here(self.environment, self.made, rounds, self._kinds)
+        what = (self.environment, self.made, rounds, self._kinds)
+        copies: Copies = Here(*what) if min(self.processes, rounds) == 1 else Spread(*what, self.processes)
         return ParallelGame(copies, rounds, self._kinds, list(self.teams.values()), self.max_steps)
 
     def made(self) -> Any:
