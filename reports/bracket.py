@@ -109,23 +109,28 @@ def _within(table: pd.DataFrame, name: str) -> list[str]:
     return [within(*line) for line in ends.itertuples(index=False)]
 
 
-def bracket_figure(table: pd.DataFrame) -> Figure:
-    """A band per policy over epsilon, between what was changed and what is not certified; a panel per scenario."""
+def bracket_figure(table: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A band per policy over epsilon, between what was changed and what is not certified; a panel per scenario.
+
+    narrow: for a phone."""
     styles = drawing.method_style(list(table["method"].unique()))
     key = [name for name in ("policy", "opponent", "attack") if name not in _alike(table)]
+    shown: dict[str, drawing.Style] = {}
     with matplotlib.rc_context(drawing.settings()):
-        figure, panels = drawing.grid(table, ["scenario"])
+        figure, panels = drawing.grid(table, ["scenario"], narrow)
         for panel, part in panels:
             order = sorted(part["epsilon"].unique())
-            drawing.dress(panel, part, "", "epsilon", "Share of decisions: changed (solid),\nnot certified (dashed)")
+            drawing.dress(panel, part, "changed to not certified", "epsilon", "Share of decisions")
             panel.set_xticks(range(len(order)), [f"{epsilon:g}" for epsilon in order])
-            panel.set_ylim(-0.03, 1.03)
+            panel.set_ylim(-0.04, 1.04)
             for name, own in part.groupby(key, sort=False):
                 own = own.sort_values("epsilon")
-                colour, marker = styles[own["method"].iloc[0]]
+                colour, marker = shown[", ".join(map(str, name))] = styles[own["method"].iloc[0]]
                 x = own["epsilon"].map(order.index)
-                panel.fill_between(x, own["flipped"], own["open"], color=colour, alpha=0.16, linewidth=0)
-                panel.plot(x, own["flipped"], color=colour, marker=marker, label=", ".join(map(str, name)))
-                panel.plot(x, own["open"], color=colour, marker=marker, linestyle="--", markerfacecolor="none")
-            panel.legend(frameon=False)
+                panel.fill_between(x, own["flipped"], own["open"], color=colour, alpha=0.14, linewidth=0, zorder=1)
+                look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6.5, "zorder": 3}
+                look["markeredgecolor"] = drawing.LIGHT["face"]
+                panel.plot(x, own["flipped"], linewidth=2, **look)
+                panel.plot(x, own["open"], **look | drawing.DASHED)
+        drawing.legend(figure, shown, pd.Series([1]), "not certified")
     return figure

@@ -183,14 +183,14 @@ def curves(panel: Axes, part: pd.DataFrame, x: str, metric: Metric, styles: Mapp
         panel.set_ylim(-0.04, 1.04)
 
 
-def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int], dashed: bool = False) -> None:
-    """One legend for all panels, below them. trainings: of all lines; dashed: whether the paper's are drawn."""
+def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int], dashed: str = "") -> None:
+    """One legend for all panels, below them. trainings: of all lines; dashed: what dashed lines are, if there are."""
     keys: list[Artist] = [
         Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
         for name, (colour, marker) in styles.items()
     ]
     if dashed:
-        keys.append(Line2D([], [], color=LIGHT["faint"], label="paper, same colour", **DASHED))
+        keys.append(Line2D([], [], color=LIGHT["faint"], label=f"{dashed}, same colour", **DASHED))
     if (trainings > 1).any():
         keys.append(Patch(color=LIGHT["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
     room = int(figure.get_figwidth() * LETTERS) - 6  # letters in a line, marks and gaps included

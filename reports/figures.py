@@ -70,11 +70,11 @@ def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True, narro
     styles = _styles(lines)
     with matplotlib.rc_context(drawing.settings()):
         drawn, panels = drawing.grid(lines, PANEL, narrow)
-        dashed = False
+        dashed = ""
         for panel, part in panels:
             _over_counts(panel, part, metric, attack_of(part.iloc[0]))
             if paper and _attacked(part)[f"paper_{metric.mean}"].notna().any():
-                dashed = True
+                dashed = "paper"
                 _paper_curves(panel, part, metric, styles)
             drawing.curves(panel, part, "attacked_agents", metric, styles)
             _runs(panel, part, runs, metric, styles)

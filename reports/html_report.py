@@ -172,9 +172,9 @@ def _said(word: str, names: list[str]) -> dict[str, str]:
 
 
 def _bracket(table: pd.DataFrame) -> Shown:
-    svg = drawing.svg(bracket_figure(table))
+    wide, narrow = (drawing.svg(bracket_figure(table, small)) for small in (False, True))
     alt = "Shares of decisions turned and not certified, over epsilon; the numbers are in the table below"
-    return Shown("bracket", "The bracket", alt, svg, svg)
+    return Shown("bracket", "The bracket", alt, wide, narrow)
 
 
 def summary(lines: pd.DataFrame) -> str:
