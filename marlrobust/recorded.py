@@ -44,7 +44,7 @@ class _Part(BaseModel):
 
 
 class Act(_Part):
-    """Where an action goes: to move, or to hit, by x and y from where the agent is."""
+    """Where an action goes: a move, or a hit of a cell, by x and y from the middle of the agent."""
 
     kind: Literal["move", "hit"]
     x: float

@@ -191,10 +191,10 @@ class Player {
       drawBoard(part("field"), look, round, this.view, step, step < round.steps ? this.share : 0);
       part("state").textContent = state(round, step);
       const fight = [round.own, round.foe].some(alive => alive.some(n => n < alive[0]));
-      const curves = fight
-        ? [{ values: round.own, colour: look.own }, { values: round.foe, colour: look.foe, dashed: true }]
-        : [{ values: round.gains, colour: look.own }];
-      const name = fight ? `alive: ${round.names.own}, ${round.names.foe} (dashed)` : "actions that brought an agent reward, so far";
+      const curves = [{ values: fight ? round.own : round.gains, colour: look.own }];
+      if (fight && round.foe[0]) curves.push({ values: round.foe, colour: look.foe, dashed: true });
+      const others = round.foe[0] ? `: ${round.names.own}, ${round.names.foe} (dashed)` : "";
+      const name = fight ? `alive${others}` : "actions that brought an agent reward, so far";
       part("curve").seek = drawChart(part("curve"), look, name, curves, last, step);
     });
     const rewards = this.rounds.map(round => (
@@ -210,7 +210,7 @@ class Player {
 function state(round, step) {
   const now = Math.min(step, round.steps), over = step >= round.steps;
   const told = [over ? round.result : `step ${now}`];
-  if (round.foe[0]) told.push(`${round.names.own} ${round.own[now]}, ${round.names.foe} ${round.foe[now]} alive`);
+  told.push([`${round.names.own} ${round.own[now]}`, ...round.foe[0] ? [`${round.names.foe} ${round.foe[now]}`] : []].join(", ") + " alive");
   if (round.nobody[0]) told.push(`${round.nobody[now]} of ${round.nobody[0]} ${round.names.nobody} left`);
   told.push(`reward ${round.reward[now].toFixed(1)}`);
   if (round.attackedNow[now]) told.push(`the attack changes ${round.changed[now]} of ${round.attackedNow[now]} actions`);

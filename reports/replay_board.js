@@ -71,8 +71,9 @@ function way(pen, act, x, y, cell, radius, dashed) {
     disc(pen, x, y, radius * 0.45);
     pen.stroke();
   } else {
-    const [ux, uy] = [act.x / far, act.y / far], [tx, ty] = [x + act.x * cell, y + act.y * cell];
-    const start = Math.min(radius, far * cell * 0.5), head = cell * 0.24;
+    const large = act.kind === "move" ? Math.max(radius - cell * 0.42, 0) : 0;  // outside of a body of several cells
+    const [ux, uy] = [act.x / far, act.y / far], reach = far * cell + large, head = cell * 0.24;
+    const start = Math.min(radius, reach - far * cell * 0.5), [tx, ty] = [x + ux * reach, y + uy * reach];
     line(pen, x + ux * start, y + uy * start, tx, ty);
     pen.setLineDash([]);
     if (act.kind === "hit") {

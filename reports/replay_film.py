@@ -76,7 +76,7 @@ class _Shown:
         now, f = min(t, self.steps), self.one.frames
         own, foe = (self.count(side, ALIVE)[now] for side in ("own", "foe"))
         parts = [told["result"] if t >= self.steps else f"step {now}"]
-        parts += [f"{told['own']} {own}, {told['foe']} {foe} alive"] if "foe" in self.sides else []
+        parts.append(f"{told['own']} {own}" + (f", {told['foe']} {foe}" if "foe" in self.sides else "") + " alive")
         parts.append(f"reward {self.reward[now]:.1f}")
         if attacked := self.count("own", ATTACKED)[now]:
             parts.append(f"{(f.action[now] != f.without[now]).sum()} of {attacked} actions changed")
@@ -195,8 +195,9 @@ class _Pen:
         if not far:
             self.ring(x, y, radius * 0.45, name, width)
             return
-        ux, uy, tx, ty = act.x / far, act.y / far, x + act.x * cell, y + act.y * cell
-        start, end = min(radius, far * cell * 0.5), far * cell
+        ux, uy = act.x / far, act.y / far
+        end = far * cell + (max(radius - cell * 0.42, 0) if act.kind == "move" else 0)  # outside of a large body
+        start, tx, ty = min(radius, end - far * cell * 0.5), x + ux * end, y + uy * end
         piece, step = (cell * 0.16, cell * 0.36) if dashed else (end, end)
         while start < end:
             stop = min(start + piece, end)

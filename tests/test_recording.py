@@ -61,10 +61,10 @@ def sweep(runs: Path, out: Path, **layer: Any) -> Evaluation:
     return evaluate(resolve(SweepSettings, SMALL, layer), Library(runs), out, command="test", say=str)
 
 
-def one_round(name: str, count: int, **more: Any) -> tuple[Recorded, Round]:
+def one_round(name: str, count: int, steps: int = 15, **more: Any) -> tuple[Recorded, Round]:
     """A short round of a game, by untrained policies, of which some are attacked."""
     torch.manual_seed(0)
-    scenario = make_scenario(name, GAMES[name] | {"max_steps": 15})
+    scenario = make_scenario(name, GAMES[name] | {"max_steps": steps})
     game = scenario.make(2)
     roles = {g.role: MeanFieldPolicy(g.state_size, g.n_actions, hidden=8, embedding=4) for g in game.groups}
     recorder = Recorder({1}, (0,), **more)
@@ -126,6 +126,21 @@ def test_what_is_hit_is_where_the_hit_goes(fighters: MeanFieldPolicy) -> None:
         assert not any(f.marks[t, i] & GAINED for i in alive if i not in blows)
     assert hurt > 5
     assert gained > 5
+
+
+def test_what_is_tagged_is_where_the_tag_goes() -> None:
+    """A predator of 2 x 2 cells that gains has a prey in the cell that it hits."""
+    one = one_round("pursuit", 0, steps=60)[0]
+    f, (hunters, hunted) = one.frames, one.stage.kinds
+    tags = 0
+    for t, i in zip(*np.nonzero(f.marks[:-1, : hunters.size] & GAINED), strict=True):
+        act = hunters.acts[f.action[t, i]]
+        middle = np.array([f.x[t, i], f.y[t, i]]) + np.array(hunters.body) / 2
+        prey = np.stack([f.x[t], f.y[t]], axis=1)[hunters.size :] + np.array(hunted.body) / 2
+        assert act.kind == "hit"
+        assert (prey == middle + np.array([act.x, act.y])).all(1).any()
+        tags += 1
+    assert tags > 3
 
 
 def test_frames_survive_their_bytes() -> None:

@@ -82,7 +82,8 @@ class Sight:
         moves = [Act(kind="move", x=x, y=y) for y in near for x in near if math.hypot(x, y) <= speed + 1e-8]
         _, numbers = self.engine.get_view2attack(handle)
         cells = sorted((number, x, y) for (y, x), number in np.ndenumerate(numbers) if number >= 0)
-        return *moves, *(Act(kind="hit", x=x - body.x, y=y - body.y) for _, x, y in cells)
+        left, top = body.x + (body.width - 1) / 2, body.y + (body.height - 1) / 2
+        return *moves, *(Act(kind="hit", x=x - left, y=y - top) for _, x, y in cells)
 
     def _walls(self, cells: int) -> tuple[tuple[int, int], ...]:
         found = np.zeros((cells + 1, 2), np.int32)
