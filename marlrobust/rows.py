@@ -226,6 +226,20 @@ class Decision(_Part):
     margin: Annotated[float, Column("logits", "lower bound of the likeliest action's lead over every other")]
 
 
+class WholeRound(_Part):
+    """A round without an attack, in which agents took their likeliest action, and what is proven of all of it."""
+
+    round: Annotated[int, Column("number", "the round's own, from 0")]
+    win: Annotated[bool | None, Column("yes or no", "more agents than the opponent were left at the end")] = None
+    reward: Annotated[float, Column("reward", "summed over the team and the round")]
+    steps: Annotated[int, Column("steps", "length of the round")]
+    swapped: Annotated[bool, Column("yes or no", "the team played the other side")]
+    agents: Annotated[int, Column("agents", "agents of the team at the start")]
+    proven_agents: Annotated[
+        int, Column("agents", "of those, how many made no decision that is not proven: attacked, they change nothing")
+    ]
+
+
 class PolicyFacts(_Part):
     """A policy that took part, as the report lists it."""
 
@@ -237,6 +251,7 @@ class PolicyFacts(_Part):
     planned_rounds: int
     seed: int
     hash: str
+    seconds: float = 0.0  # that its training took; 0 where it is not known
     log: str = ""  # a copy of its training's log, in the evaluation's folder
 
 
@@ -303,7 +318,7 @@ class Record(_Part):
 
 
 Shared = Facts | DecisionFacts
-Item = Round | Decision
+Item = Round | Decision | WholeRound
 P = TypeVar("P", bound=_Part)
 Q = TypeVar("Q", bound=_Part)
 
@@ -356,7 +371,7 @@ def joined(frames: Mapping[str, pd.DataFrame], batches: Mapping[str, Batch]) -> 
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` with the schema's types and in its order: empty cells stay empty, whole numbers whole."""
-    known = {**_types(DecisionFacts), **_types(Decision), **_types(Facts), **_types(Round)}
+    known = {k: v for part in (DecisionFacts, Decision, WholeRound, Facts, Round) for k, v in _types(part).items()}
     rows = rows.astype({name: known[name] for name in rows.columns if name in known})
     return rows[[*(c for c in LEADING if c in rows.columns), *(c for c in rows.columns if c not in LEADING)]]
 

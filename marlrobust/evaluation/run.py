@@ -219,6 +219,7 @@ def _policy_facts(p: StoredPolicy) -> PolicyFacts:
         planned_rounds=card.planned_rounds,
         seed=card.seed,
         hash=card.hash,
+        seconds=card.seconds,
         log=f"{LOGS}/{slug(f'{card.scenario}-{p.name}')}.csv" if p.log.is_file() else "",
     )
 
