@@ -87,11 +87,19 @@ def _strength(line: dict[Any, Any] | None) -> dict[str, Any]:
         return {"text": DASH, "small": DASH, "mark": "", "checks": "", "interval": ""}
     return {
         "text": labels.number(line[REWARD.mean], REWARD.digits),
-        "small": labels.percent(line["reward_kept"]),
+        "small": _left(line),
         "mark": line["mark"],
         "checks": line["checks"],
         "interval": measured(line, REWARD),
     }
+
+
+def _left(line: dict[Any, Any]) -> str:
+    """The share of the clean reward that is kept, or where there is no such thing the difference to it."""
+    change = line[f"{REWARD.short}_change"]
+    if not pd.isna(line[f"{REWARD.short}_kept"]) or pd.isna(change):
+        return labels.percent(line[f"{REWARD.short}_kept"])
+    return f"{change:+.{REWARD.digits}f}"
 
 
 def training_table(tables: Tables, over_runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def test_the_report_tells_an_attacks_parameters_once_and_in_words() -> None:
 
 
 def test_the_strength_table_marks_the_strongest_attack() -> None:
-    rows = frame(row(reward=200.0), row(reward=100.0, **WHOLE), row(**WHOLE | {"attack": "fgsm"}, reward=190.0))
+    fgsm: dict[str, Any] = WHOLE | {"attack": "fgsm"}
+    rows = frame(row(reward=200.0), row(reward=100.0, **WHOLE), row(**fgsm, reward=190.0))
     made = tables.of(rows)
     strength = sections.strength_table(made.lines, {cell["cell"]: cell for cell in cells_of(rows)})
     assert strength["heads"] == ["FGSM, ε = 0.075", "PGD, ε = 0.075"]
@@ -72,10 +73,13 @@ def test_the_strength_table_marks_the_strongest_attack() -> None:
         ("190.0", "95 %", "same"),  # one round tells nothing apart
         ("100.0", "50 %", "best"),
     ]
-    more = frame(*(line for at in ({}, WHOLE, WHOLE | {"attack": "fgsm"}) for line in rounds([200.0, 201.0], **at)))
+    more = frame(*(line for at in ({}, WHOLE, fgsm) for line in rounds([200.0, 201.0], **at)))
     more.loc[more["attack"] == "pgd", "reward"] -= [100.0, 101.0]
     strength = sections.strength_table(tables.of(more).lines, {cell["cell"]: cell for cell in cells_of(more)})
     assert [c["mark"] for c in strength["body"][0]["cells"]] == ["", "best"]
+    below = frame(*rounds([-20.0, -21.0]), *rounds([-25.0, -26.0], **WHOLE), *rounds([-21.0, -20.0], **fgsm))
+    strength = sections.strength_table(tables.of(below).lines, {cell["cell"]: cell for cell in cells_of(below)})
+    assert [c["small"] for c in strength["body"][0]["cells"]] == ["+0.0", "-5.0"]
     assert made.strength is not None
     assert made.strength["PGD, ε = 0.075"].tolist() == [100.0]
     assert "Which attack costs most" in page(rows)
