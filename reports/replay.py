@@ -38,9 +38,9 @@ LEGEND = (
 """Symbol, what a round must have for it to be shown, and what it means."""
 
 HINT = (
-    "A recorded round, step by step: the same start and the same chance, without an attack and under attack. Space "
-    "plays it, the arrow keys go step by step, and a click on a curve goes there. It opens at the step by which half "
-    "of the difference in reward has come about."
+    "The same round twice, step by step: with the same start and the same chance, without an attack and under attack. "
+    "It opens at the step by which half of the difference in reward has come about. Space plays it, the arrow keys go "
+    "step by step, and a click on a curve goes there."
 )
 
 
