@@ -42,13 +42,13 @@ def mean_interval(mean: float, std: float, n: int, confidence: float = 0.95, wit
     """
     if n < 2:
         return math.nan, math.nan
-    half = _t(confidence, n - 1) * std / math.sqrt(n)
+    half = t_quantile(confidence, n - 1) * std / math.sqrt(n)
     low, high = within
     return max(mean - half, low), min(mean + half, high)
 
 
 @cache
-def _t(confidence: float, freedom: int) -> float:
+def t_quantile(confidence: float, freedom: int) -> float:
     """Student's t quantile of a two-sided interval."""
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from marlrobust.reports.cells import Cell, Floats, cells_of
 from marlrobust.reports.labels import number
-from marlrobust.reports.paired import RESAMPLES
+from marlrobust.reports.paired import MANY, RESAMPLES
 from marlrobust.reports.statistics import Interval
 from marlrobust.reports.tables import PANEL, Tables, by_training, most_attacked
 from marlrobust.rows import Metric
@@ -38,7 +38,8 @@ def interquartile_mean(values: Floats) -> Floats:
 def resampled(runs: Sequence[Floats]) -> Floats:
     """Means of k runs drawn with replacement, each over its rounds drawn with replacement: (RESAMPLES, k).
 
-    runs: the values of each run's rounds, k arrays. The same runs give the same resamples.
+    runs: the values of each run's rounds, k arrays; the mean of more than `MANY` is normal. The same runs give the same
+    resamples.
     """
     k = len(runs)
     rng = np.random.default_rng([2022, k, *(len(run) for run in runs)])
@@ -46,7 +47,10 @@ def resampled(runs: Sequence[Floats]) -> Floats:
     means = np.empty((RESAMPLES, k))
     for number_, run in enumerate(runs):
         places = np.nonzero(drawn == number_)
-        means[places] = run[rng.integers(len(run), size=(len(places[0]), len(run)))].mean(1)
+        if len(run) > MANY:
+            means[places] = rng.normal(run.mean(), run.std() / len(run) ** 0.5, len(places[0]))
+        else:
+            means[places] = run[rng.integers(len(run), size=(len(places[0]), len(run)))].mean(1)
     return means
 
 

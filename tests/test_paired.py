@@ -17,7 +17,7 @@ from tests.synthetic import ATTACKED, attacked, frame, rounds, row
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 0.95])
-@pytest.mark.parametrize("n", [8, 50])
+@pytest.mark.parametrize("n", [8, 50, 500])
 def test_the_interval_of_a_kept_share_holds_it_in_95_of_100(n: int, correlation: float) -> None:
     rng = np.random.default_rng(0)
     covariance = np.array([[400.0, correlation * 20 * 30], [correlation * 20 * 30, 900.0]])

@@ -42,6 +42,8 @@ def test_resamples_draw_runs_first_and_rounds_then() -> None:
     assert drawn.shape[1] == 4
     assert drawn.mean(1).std() == pytest.approx(np.std([0, 50, 100, 150]) / 2, rel=0.1)
     assert (resampled(runs) == drawn).all()
+    many = resampled([rng.normal(level, 1, 1000) for level in (0.0, 50.0, 100.0, 150.0)])
+    assert many.mean(1).std() == pytest.approx(drawn.mean(1).std(), rel=0.1)
     alike = resampled([rng.normal(0, 10, 25) for _ in range(4)])
     assert alike.mean(1).std() > 0.5  # rounds count where runs are alike
 

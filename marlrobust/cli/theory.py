@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from marlrobust.cli.command import Command
+from marlrobust.cli.command import Command, json_option
 
 
 @click.command("theory", cls=Command)
@@ -17,7 +17,8 @@ from marlrobust.cli.command import Command
     show_default=True,
     help="Folder to write into.",
 )
-def command(out: Path) -> None:
+@json_option
+def command(out: Path, as_json: bool) -> None:
     """Solve small games exactly, run the theorems on them, and measure attacks against the optimal adversary.
 
     \b
@@ -27,5 +28,9 @@ def command(out: Path) -> None:
     """
     from marlrobust.theory.run import results, table, write
 
-    for path in write(results(say=lambda section: click.echo(table(section))), out):
+    written = write(results(say=lambda section: click.echo(table(section), err=as_json)), out)
+    if as_json:
+        click.echo(written[0].read_text(), nl=False)
+        return
+    for path in written:
         click.echo(path)
