@@ -197,12 +197,22 @@ def test_after_the_start_a_share_of_rounds_is_played_against_the_past(tmp_path: 
     decisions = made.game.observe(1)
     with torch.no_grad():
         student.past.actor.out.bias[3] = 1e6  # the past does nothing but action 3
+        student.young.actor.out.bias[5] = 1e6
         actions = matchup.players[1].act(decisions, np.random.default_rng(0)).actions
-    past = decisions.round < settings().parallel_rounds // 2
-    assert past.any()
+    young, past = (decisions.round < settings().parallel_rounds // part for part in (4, 2))
+    assert young.any()
     assert not past.all()
-    assert (actions[past] == 3).all()
+    assert (actions[young] == 5).all()
+    assert (actions[past & ~young] == 3).all()
     assert not (actions[~past] == 3).all()
+
+
+def test_the_young_policy_is_that_of_a_quarter_of_m_norm(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "mfac", method="mfac", normal_rounds=16)
+    one_batch_of_rounds(made)
+    kept = policies(made)["soldier"]
+    to_m_norm(made)
+    assert all(torch.equal(v, kept[k]) for k, v in made.students["soldier"].young.state_dict().items())
 
 
 def test_a_role_that_only_its_past_plays_does_not_learn(tmp_path: Path) -> None:
@@ -223,5 +233,6 @@ def test_the_past_is_stored_and_restored(tmp_path: Path) -> None:
     whole.save()
     again = trainer(tmp_path / "whole")
     assert again.resume()
-    for k, v in whole.students["soldier"].past.state_dict().items():
-        assert torch.equal(v, again.students["soldier"].past.state_dict()[k])
+    for name in ("past", "young"):
+        kept, restored = (getattr(it.students["soldier"], name).state_dict() for it in (whole, again))
+        assert all(torch.equal(v, restored[k]) for k, v in kept.items())

@@ -19,24 +19,30 @@ from marlrobust.training.state import below
 
 @dataclass
 class Student:
-    """One policy that learns: its learner, and `past`, its policy as it was at M_norm."""
+    """One policy that learns: its learner, and its policy as it was at M_norm (`past`), and long before (`young`)."""
 
     learner: Learner
     past: MeanFieldPolicy
+    young: MeanFieldPolicy
 
     @classmethod
     def of(cls, learner: Learner) -> Student:
         """One that has seen nothing."""
-        return cls(learner, copy.deepcopy(learner.policy))
+        return cls(learner, copy.deepcopy(learner.policy), copy.deepcopy(learner.policy))
 
     def state(self) -> dict[str, Tensor]:
         """All of it, to be stored; `restore` takes it back."""
-        parts = {"learner": self.learner.state(), "past": self.past.state_dict()}
+        parts = {
+            "learner": self.learner.state(),
+            "past": self.past.state_dict(),
+            "young": self.young.state_dict(),
+        }
         return {f"{part}/{k}": v for part, of in parts.items() for k, v in of.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.learner.restore(below("learner/", state))
         self.past.load_state_dict(below("past/", state))
+        self.young.load_state_dict(below("young/", state))
 
 
 class Acted(NamedTuple):
@@ -71,13 +77,15 @@ Shown = Callable[[Decisions], Decisions]
 
 class Matchup(NamedTuple):
     """One batch of rounds. players: of each group of the game; swapped: (R,) rounds in which the teams change sides;
-    phase: of the updates; reaches_norm: whether M_norm is reached with it; shown: an adversary's work, by the number
+    phase: of the updates; reaches_norm, reaches_young: whether M_norm is reached with it, or where the students' young
+    policies are kept; shown: an adversary's work, by the number
     of the group that it attacks."""
 
     players: tuple[Player, ...]
     swapped: Bools
     phase: Phase
     reaches_norm: bool = False
+    reaches_young: bool = False
     shown: Mapping[int, Shown] = {}
 
 

@@ -57,22 +57,25 @@ class SelfPlay:
         m = iteration * size
         normal = m < s.normal_rounds
         past = 0 if normal else round(s.past_share * size)
+        young = round(s.young_share * past)
         r = np.arange(size)
         return Matchup(
-            players=tuple(self._player(group, past) for group in self.game.groups),
+            players=tuple(self._player(group, past, young) for group in self.game.groups),
             swapped=can_swap(self.game.groups) & (r % 2 == 1) & (r < past),
             phase=self.phase(m),
             reaches_norm=m < s.normal_rounds <= m + size,
+            reaches_young=m < s.normal_rounds // 4 <= m + size,
         )
 
-    def _player(self, group: Group, past: int) -> Learning:
-        """The first team learns; all others are played by their past in the first `past` rounds."""
+    def _player(self, group: Group, past: int, young: int) -> Learning:
+        """The first team learns; all others are played by their past in the first `past` rounds, in the first `young`
+        of those by their young policies."""
         student = self.students[group.role]
         if group.team == 0:
             return Learning(student, student)
         # a student of its own whose group only its past plays is taught by nobody
         own = any(g.role == group.role for g in self.game.groups if g.team == 0)
-        return Learning(student, student if own or past < self.game.rounds else None, past)
+        return Learning(student, student if own or past < self.game.rounds else None, past, young)
 
     def phase(self, m: int) -> Phase:
         """The schedules' values at round m."""
@@ -90,18 +93,23 @@ class SelfPlay:
 
 @dataclass(frozen=True)
 class Learning:
-    """A player (see `Player`) that acts as a student's policy does, in the first `past_rounds` rounds as its past."""
+    """A player (see `Player`) that acts as a student's policy does, in the first `past_rounds` rounds as its past, in
+    the first `young_rounds` of them as it was when it was young."""
 
     student: Student
     teaches: Student | None
     past_rounds: int = 0
+    young_rounds: int = 0
     sign: float = 1.0
 
     def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
         """See `Player.act`."""
         uniforms = torch.from_numpy(noise.random(len(decisions), dtype=np.float32))
         logits = self.student.learner.policy.logits(decisions)
-        if n := int(np.searchsorted(decisions.round, self.past_rounds)):
-            logits[:n] = self.student.past.logits(decisions)[:n]
+        n, young = (int(np.searchsorted(decisions.round, end)) for end in (self.past_rounds, self.young_rounds))
+        if young < n:
+            logits[young:n] = self.student.past.logits(decisions)[young:n]
+        if young:
+            logits[:young] = self.student.young.logits(decisions)[:young]
         actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
         return Acted(actions, actions, np.arange(len(actions)) >= n)

@@ -109,6 +109,10 @@ class TrainSettings(LearningSettings):
     past_share: float = Field(
         0.5, ge=0, le=1, description="Share of the rounds after M_norm played against the policy of M_norm."
     )
+    # a team that only meets strong opponents forgets how to find those that hide
+    young_share: float = Field(
+        0.5, ge=0, le=1, description="Share of those rounds in which the opponent is the policy of M_norm / 4."
+    )
     robust_learning_rate: float = Field(2e-4, gt=0, description="Step size after M_norm, for all methods.")
     # with 0.02 nobody dares to attack in battle
     first_entropy: float = Field(0.08, ge=0, description="Weight of the entropy bonus at round 0.")
@@ -129,7 +133,8 @@ class TrainSettings(LearningSettings):
         """What the rounds before M_norm depend on: methods that agree in it share those rounds."""
         later = {
             "method", "loop_rounds", "loops", "ramp", "mu_max", "epsilon", "attack_steps", "defended_share",
-            "opponent_rounds", "past_share", "robust_learning_rate", "robust_entropy", "robust_replay_ratio",
+            "opponent_rounds", "past_share", "young_share", "robust_learning_rate", "robust_entropy",
+            "robust_replay_ratio",
         }  # fmt: skip
         return self.model_dump(exclude=later)
 

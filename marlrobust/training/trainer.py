@@ -118,9 +118,12 @@ class Trainer:
         for student in self.students.values():
             metrics += student.learner.after_batch(matchup.phase, chance)
         self.iteration += 1
-        if matchup.reaches_norm:
-            for student in self.students.values():
-                student.past.load_state_dict(student.learner.policy.state_dict())
+        for student in self.students.values():
+            now = student.learner.policy.state_dict()
+            if matchup.reaches_young:
+                student.young.load_state_dict(now)
+            if matchup.reaches_norm:
+                student.past.load_state_dict(now)
         return self._row(rewards, matchup.phase, metrics)
 
     def _see_all(self, matchup: Matchup) -> list[Seen]:

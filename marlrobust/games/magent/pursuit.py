@@ -30,6 +30,7 @@ class Pursuit(Scenario):
         "first_entropy": 0.1,
         "entropy": 0.1,
         "past_share": 1.0,
+        "young_share": 0.0,
         "mu_max": 0.3,  # with 0.15 an attack turns every third decision
         "attack_steps": 10,  # a team made robust against 5 is turned by 10
         "robust_entropy": 0.1,  # with 0.05 and this mu_max the policy can fall into one action, for good
