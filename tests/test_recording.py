@@ -19,7 +19,7 @@ from marlrobust.attacks.gradient import PGD
 from marlrobust.config import resolve
 from marlrobust.errors import UserError
 from marlrobust.evaluation import again as replaying
-from marlrobust.evaluation import play, rollout
+from marlrobust.evaluation import play, recording, rollout
 from marlrobust.evaluation.again import choose, rebuilt, replay, stored_cells
 from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.recording import Recorder
@@ -255,6 +255,16 @@ def test_a_game_without_places_is_refused_in_a_sentence(tmp_path: Path, monkeypa
     done = evaluate(resolve(SweepSettings, small), Library(), tmp_path / "out", command="test", say=str)
     assert not list(done.folder.glob("replays/*"))
     refused(call("replay", done.folder), "does not say where its agents are")
+
+
+def test_a_crowd_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LARGEST", 11)
+    recorder = Recorder({0}, (0,))
+    game = make_scenario("battle", {"map_size": 16, "max_steps": 3}).make(1)
+    policy = MeanFieldPolicy(game.groups[0].state_size, 21, hidden=8, embedding=4)
+    play_rounds(game, policy, policy, seed=0, observers=[recorder])
+    assert not recorder.films
+    assert recorder.refused == "a round of 12 agents is not recorded: 11 are the most"
 
 
 def nowhere() -> Small:

@@ -23,14 +23,8 @@ Proofs = Callable[[Decisions], Tensor]
 """Which of n attacked decisions no attack can turn: (n,) bool."""
 
 
-def watchable(game: Game) -> Watchable:
-    """`game`, as one that can be shown; raises UserError where agents are nowhere."""
-    if not isinstance(game, Watchable):
-        raise UserError("this game does not say where its agents are: there is nothing to show of its rounds")
-    if any(group.box is None and group.n_actions > NOTHING for group in game.groups):
-        raise UserError(f"a game of more than {NOTHING} actions cannot be recorded")
-    return game
-
+LARGEST = 5000
+"""Agents on the stage of a round that is recorded, at most: more take too much memory, and too much of a page."""
 
 MOST = 40
 """Cells of an evaluation of which a round is recorded without being asked for, at most."""
@@ -45,6 +39,18 @@ class _Film:
     frames: list[U8] = field(default_factory=list)  # (4, N): health, marks, action, without
     places: list[np.ndarray] = field(default_factory=list)  # (N, 2)
     rewards: list[float] = field(default_factory=list)
+
+
+def _stage(game: Game, r: int) -> Stage:
+    """The stage of the round at place r of a batch; raises UserError where it cannot be shown."""
+    if not isinstance(game, Watchable):
+        raise UserError("this game does not say where its agents are: there is nothing to show of its rounds")
+    if any(group.box is None and group.n_actions > NOTHING for group in game.groups):
+        raise UserError(f"a game of more than {NOTHING} actions cannot be recorded")
+    stage = game.stage(r)
+    if stage.agents > LARGEST:
+        raise UserError(f"a round of {stage.agents} agents is not recorded: {LARGEST} are the most")
+    return stage
 
 
 class Recorder(Witness):
@@ -64,7 +70,7 @@ class Recorder(Witness):
             if number not in self.numbers:
                 continue
             try:
-                stage = watchable(game).stage(r)
+                stage = _stage(game, r)
             except UserError as error:
                 self.refused = str(error)
                 return
@@ -120,7 +126,8 @@ class Recorder(Witness):
         places = film.places[-1].copy() if film.places else np.zeros((n, 2))
         if film.frames:
             frame[0] = film.frames[-1][0]
-        for start, found in zip(film.starts, watchable(game).places(r), strict=False):
+        assert isinstance(game, Watchable)
+        for start, found in zip(film.starts, game.places(r), strict=False):
             at = start + found.agent
             places[at] = found.at
             frame[0, at], frame[1, at] = np.rint(255 * found.health), ALIVE
