@@ -84,6 +84,7 @@ def render(
             trainings=sections.training_table(tables, over_runs),
             ranking=sections.ranking(tables),
             fewest=FEWEST,
+        until=record.settings.get("until"),
             notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
             command=without_paths(record.command, here),
             facts=_facts(tables.rows, here),

@@ -213,6 +213,12 @@ def test_the_page_begins_with_the_verdict_and_its_contents() -> None:
     assert len(links) == told.count("<h2")
 
 
+def test_the_page_says_which_intervals_hold_at_any_time() -> None:
+    rows = synthetic(rounds=2)
+    assert "confidence sequences" in page(rows, settings={"until": 0.1})
+    assert "confidence sequences" not in page(rows)
+
+
 def test_the_verdict_in_words() -> None:
     lines = [("a", "falls", ""), ("b", "stands", ""), ("c", UNSURE, "falls or bends or stands"), ("d", "falls", "")]
     lines += [("e", UNSURE, "bends or stands"), ("f", UNSURE, "bends or stands")]
