@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,13 @@ import yaml
 from marlrobust.reports import drawing, sections, trainings
 from marlrobust.reports.bracket import bracket_figure, bracket_text
 from marlrobust.reports.cells import cells_of, read
+from marlrobust.reports.downloads import downloads
 from marlrobust.reports.drawing import Shown
 from marlrobust.reports.labels import DASH, attack_label, attack_name, label, method_order
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
 from marlrobust.reports.trainings import FEWEST
-from marlrobust.reports.verdict import BANDS, LIMITS, UNSURE, headlines
+from marlrobust.reports.verdict import LIMITS, headlines, in_words
 from marlrobust.rows import WIN, PolicyFacts, Record
 
 PATH = re.compile(r"(?<![\w.…:/])/[^\s,;:'\"]+")
@@ -84,14 +83,14 @@ def render(
             trainings=sections.training_table(tables, over_runs),
             ranking=sections.ranking(tables),
             fewest=FEWEST,
-        until=record.settings.get("until"),
+            until=record.settings.get("until"),
             notes=[*(_sentence(note, here) for note in (*record.notes, *notes)), *_own_notes(tables)],
             command=without_paths(record.command, here),
             facts=_facts(tables.rows, here),
             config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else "",
             policies=[_policy(policy) for policy in record.policies],
             versions=record.versions,
-            told=told(cards),
+            told=in_words(cards),
             downloads=downloads(files or {}),
         )
     )
@@ -108,68 +107,6 @@ def contents(page: str) -> str:
     links = "\n".join(f'<a href="#{anchors[title]}">{title}</a>' for title in titles)
     page = HEADING.sub(lambda match: f'<h2 id="{anchors[match[1]]}">{match[1]}</h2>', page)
     return page.replace("<!-- contents -->", links, 1)
-
-
-MOST_BYTES = 1_500_000
-"""Of a file that stands in the page too."""
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file inside the page. data: as a URL, or nothing where it is too large; note: what it is."""
-
-    name: str
-    note: str
-    data: str
-
-
-INSIDE = {
-    "rows.csv": "one row per round, packed with gzip",
-    "table.csv": "every number of this page",
-    "table.tex": "the tables for LaTeX (booktabs)",
-}
-"""What the page holds of the files beside it."""
-
-
-def downloads(files: Mapping[str, bytes]) -> list[Download]:
-    """The files of `INSIDE` that there are; rows are many, and packed."""
-    found = []
-    for name, note in INSIDE.items():
-        content = files.get(name, b"")
-        packed, kind = name.startswith("rows"), "text/plain"
-        if packed:
-            content, name, kind = gzip.compress(content, mtime=0), f"{name}.gz", "application/gzip"
-        data = f"data:{kind};base64,{base64.b64encode(content).decode()}" if len(content) <= MOST_BYTES else ""
-        found += [Download(name, note, data)] if files else []
-    return found
-
-
-def told(cards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The verdicts in words, the best first: of each card its game, what was attacked, and parts of a sentence: who,
-    what, and of which of `BANDS` it is, if of one."""
-    order = [*reversed(BANDS), UNSURE]
-    summed = []
-    for card in cards:
-        found: dict[str, list[str]] = {}
-        for line in card["lines"]:
-            if line["verdict"]:
-                clear = line["verdict"] in BANDS or line["possible"] == " or ".join(BANDS)
-                word = line["verdict"] if clear else line["possible"]
-                found.setdefault(word, []).append(line["policy"] or line["method"])
-        words = sorted(found, key=lambda word: order.index(word) if word in order else len(BANDS) - 0.5)
-        if words:
-            parts = [_said(word, found[word]) for word in words]
-            summed.append({"scenario": card["scenario"], "heading": card["heading"], "parts": parts})
-    return summed
-
-
-def _said(word: str, names: list[str]) -> dict[str, str]:
-    """`RoMFAC, SA-MFAC` and `stand`."""
-    who, band = ", ".join(names), word if word in BANDS else ""
-    if word == UNSURE:
-        return {"who": f"{who}:", "what": word, "band": band, "more": ""}
-    plural = " or ".join(part.removesuffix("s") if len(names) > 1 else part for part in word.split(" or "))
-    return {"who": who, "what": plural, "band": band, "more": "" if band else ", too few rounds to tell which"}
 
 
 def _bracket(table: pd.DataFrame) -> Shown:

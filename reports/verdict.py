@@ -155,3 +155,31 @@ def _kept(before: Line, after: Line, metric: Metric) -> dict[str, Any]:
 
 def _ends(low: float, high: float, digits: int) -> str:
     return f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def in_words(cards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The verdicts in words, the best first: of each card its game, what was attacked, and parts of a sentence: who,
+    what, and of which of `BANDS` it is, if of one."""
+    order = [*reversed(BANDS), UNSURE]
+    summed = []
+    for card in cards:
+        found: dict[str, list[str]] = {}
+        for line in card["lines"]:
+            if line["verdict"]:
+                clear = line["verdict"] in BANDS or line["possible"] == " or ".join(BANDS)
+                word = line["verdict"] if clear else line["possible"]
+                found.setdefault(word, []).append(line["policy"] or line["method"])
+        words = sorted(found, key=lambda word: order.index(word) if word in order else len(BANDS) - 0.5)
+        if words:
+            parts = [_said(word, found[word]) for word in words]
+            summed.append({"scenario": card["scenario"], "heading": card["heading"], "parts": parts})
+    return summed
+
+
+def _said(word: str, names: list[str]) -> dict[str, str]:
+    """`RoMFAC, SA-MFAC` and `stand`."""
+    who, band = ", ".join(names), word if word in BANDS else ""
+    if word == UNSURE:
+        return {"who": f"{who}:", "what": word, "band": band, "more": ""}
+    plural = " or ".join(part.removesuffix("s") if len(names) > 1 else part for part in word.split(" or "))
+    return {"who": who, "what": plural, "band": band, "more": "" if band else ", too few rounds to tell which"}

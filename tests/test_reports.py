@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from marlrobust.files import write_bytes
-from marlrobust.reports import drawing, figures, html_report, sections, tables, verdict
+from marlrobust.reports import downloads, drawing, figures, html_report, sections, tables, verdict
 from marlrobust.reports.cells import cells_of
 from marlrobust.reports.folder import write_report
 from marlrobust.reports.tables import of, table
@@ -224,7 +224,7 @@ def test_the_verdict_in_words() -> None:
     lines += [("e", UNSURE, "bends or stands"), ("f", UNSURE, "bends or stands")]
     card: dict[str, Any] = {"scenario": "battle", "heading": "8 attacked"}
     card |= {"lines": [{"policy": "", "method": m, "verdict": v, "possible": p} for m, v, p in lines]}
-    (one,) = html_report.told([card])
+    (one,) = verdict.in_words([card])
     said = [f"{part['who']} {part['what']}{part['more']}" for part in one["parts"]]
     assert said == ["b stands", "a, d fall", "e, f bend or stand, too few rounds to tell which", f"c: {UNSURE}"]
 
@@ -240,7 +240,7 @@ def test_the_page_holds_its_files(tmp_path: Path) -> None:
         assert base64.b64decode(inside[name]) == written[name].read_bytes()
     assert 'data-file="figure4.svg"' in told
     pd.testing.assert_frame_equal(read_rows(written["rows.parquet"]), rows)
-    (large,) = html_report.downloads({"table.csv": b"x" * (html_report.MOST_BYTES + 1)})[1:2]
+    (large,) = downloads.downloads({"table.csv": b"x" * (downloads.MOST_BYTES + 1)})[1:2]
     assert large.data == ""
 
 
