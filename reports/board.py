@@ -12,11 +12,11 @@ import jinja2
 import pandas as pd
 
 from marlrobust.files import write_bytes
+from marlrobust.metrics import METRICS, REWARD, Metric
 from marlrobust.reports.labels import DASH, heading, label, number, percent
 from marlrobust.reports.standings import Estimate, Standing, Submission
 from marlrobust.reports.text import aligned
 from marlrobust.reports.verdict import Line
-from marlrobust.rows import METRICS, REWARD, Metric
 
 PAGE, TABLE = "leaderboard.html", "leaderboard.csv"
 

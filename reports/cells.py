@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from marlrobust.rows import METRICS, Facts
+from marlrobust.metrics import METRICS
+from marlrobust.rows import Facts
 
 SETTING = ["opponent", "opponent_hash", "game", "greedy", "seed", "instructions"]
 """How a policy is played, whatever attacks it."""

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from marlrobust.errors import UserError
+from marlrobust.metrics import METRICS, REWARD, Metric
 from marlrobust.registry import nearest
 from marlrobust.reports import comparisons, paired, statistics
 from marlrobust.reports.cells import Cell, cells_of, grouped, pairs
 from marlrobust.reports.labels import OF_POLICY, attack_of, heading, number, within
 from marlrobust.reports.text import WIDTH, aligned, shorten
-from marlrobust.rows import METRICS, REWARD, Metric
 
 ROUNDS = ["scenario", "game", "opponent_hash", "greedy", "seed", "attacked_agents"]
 """In what two cells agree whose rounds of one number are pairs."""

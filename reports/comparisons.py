@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marlrobust.metrics import Metric
 from marlrobust.reports import paired, statistics
 from marlrobust.reports.cells import Cell, pairs
-from marlrobust.rows import Metric
 
 LEVEL = 0.05
 """How often all the tests of a table together may find a difference where there is none."""

@@ -24,8 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from marlrobust.metrics import Metric
 from marlrobust.reports.labels import method_order
-from marlrobust.rows import Metric
 
 Style = tuple[str, str]
 """Colour and marker."""

@@ -13,11 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from marlrobust.metrics import REWARD, Metric
 from marlrobust.reports import drawing
 from marlrobust.reports.drawing import Shown, Style
 from marlrobust.reports.labels import GROUP, attack_label, attack_name, attack_of, in_order, label, unusual
 from marlrobust.reports.tables import PANEL, Tables, by_training, groups, one_epsilon
-from marlrobust.rows import NOT_ATTACKED, REWARD, Metric
+from marlrobust.rows import NOT_ATTACKED
 
 OVER_EPSILON = [name for name in PANEL if name != "epsilon"]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from marlrobust.files import write_bytes
+from marlrobust.metrics import METRICS
 from marlrobust.recorded import Replays
 from marlrobust.reports import drawing, html_report, learning, replay
 from marlrobust.reports.bracket import stored_bracket
@@ -14,7 +15,7 @@ from marlrobust.reports.latex import latex
 from marlrobust.reports.learning import stored_curves
 from marlrobust.reports.tables import Tables
 from marlrobust.reports.trainings import over_runs
-from marlrobust.rows import METRICS, Record, dictionary
+from marlrobust.rows import Record, dictionary
 
 NOT_ALWAYS = {
     *("trainings.csv", "strength.csv", "training.svg"),

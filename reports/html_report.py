@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+from marlrobust.metrics import WIN
 from marlrobust.reports import drawing, sections, trainings
 from marlrobust.reports.bracket import bracket_figure, bracket_text
 from marlrobust.reports.cells import cells_of, read
@@ -23,7 +24,7 @@ from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import rounds_of
 from marlrobust.reports.trainings import FEWEST
 from marlrobust.reports.verdict import LIMITS, headlines, in_words
-from marlrobust.rows import WIN, PolicyFacts, Record
+from marlrobust.rows import PolicyFacts, Record
 
 PATH = re.compile(r"(?<![\w.…:/])/[^\s,;:'\"]+")
 """An absolute path inside a text: it begins where no name, number or address goes before."""

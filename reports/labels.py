@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.metrics import Metric
 from marlrobust.reports.cells import THREAT, Cell, computed, grouped, read
-from marlrobust.rows import NOT_ATTACKED, Metric
+from marlrobust.rows import NOT_ATTACKED
 
 GROUP = ["attack", "epsilon", "norm", "features", "victims", "budget"]
 """With what, and which agents, and for how long: what reports set beside each other."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.metrics import Metric
 from marlrobust.reports.comparisons import BEST, SAME
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, number, where
 from marlrobust.reports.tables import Tables, one_epsilon
 from marlrobust.reports.text import rounds_of
-from marlrobust.rows import Metric
 
 COLUMNS = 7
 """Counts of attacked agents beside each other, at most: a page's text is no wider."""

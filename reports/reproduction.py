@@ -15,11 +15,12 @@ import pandas as pd
 
 from marlrobust.errors import UserError
 from marlrobust.files import write_bytes
+from marlrobust.metrics import Metric
 from marlrobust.reports import drawing, figures
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, number, percent
 from marlrobust.reports.tables import Tables, groups, metrics_of, of, one_epsilon
 from marlrobust.reports.text import rounds_of
-from marlrobust.rows import Metric, Whole
+from marlrobust.rows import Whole
 
 BLOCK = re.compile(r"<!-- rows:(?P<name>[\w-]+) -->\n.*?<!-- /rows:(?P=name) -->", re.DOTALL)
 OPENING = re.compile(r"<!-- rows:([\w-]+) -->")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.metrics import REWARD, Metric
 from marlrobust.reports import labels
 from marlrobust.reports.cells import Cell
 from marlrobust.reports.comparisons import marked
@@ -14,7 +15,6 @@ from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, me
 from marlrobust.reports.tables import Tables, groups, metrics_of, one_epsilon
 from marlrobust.reports.text import WORDS, constant, headings, said_once, table1
 from marlrobust.reports.trainings import few, improvements
-from marlrobust.rows import REWARD, Metric
 
 CUT = 300
 """Lines of a table on the page, at most."""

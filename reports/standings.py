@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from marlrobust.config import reasons
 from marlrobust.errors import UserError
 from marlrobust.files import Damaged, read_sealed, write_sealed
+from marlrobust.metrics import METRICS
 from marlrobust.reports import statistics
 from marlrobust.reports.labels import GROUP, attack_of
 from marlrobust.reports.tables import Tables, by_training, most_attacked
 from marlrobust.reports.verdict import WEIGHED, Line, left
-from marlrobust.rows import METRICS, PolicyFacts, Record, slug
+from marlrobust.rows import PolicyFacts, Record, slug
 
 VERSION: Literal[1] = 1
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marlrobust.metrics import METRICS, WIN, Metric
 from marlrobust.reports import comparisons, doubts, labels, paired, paper, statistics
 from marlrobust.reports.cells import SETTING, Cell, Key, cells_of, clean_of, grouped
 from marlrobust.reports.labels import GROUP, UNATTACKED, attack_label
-from marlrobust.rows import METRICS, WIN, Metric, Whole, flip_rate, per_decision, share_of_decisions
+from marlrobust.rows import Whole, flip_rate, per_decision, share_of_decisions
 from marlrobust.sequence import confidence_sequence
 
 PANEL = ["scenario", "setting", *GROUP]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.metrics import WIN
 from marlrobust.reports.labels import DASH, GROUP, USUAL, attack_name, heading, label, measured, number
 from marlrobust.reports.tables import metrics_of
-from marlrobust.rows import NOT_ATTACKED, WIN
+from marlrobust.rows import NOT_ATTACKED
 
 WIDTH = 80
 """Columns of a terminal."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marlrobust.metrics import Metric
 from marlrobust.reports.cells import Cell, Floats, cells_of
 from marlrobust.reports.labels import number
 from marlrobust.reports.paired import MANY, RESAMPLES
 from marlrobust.reports.statistics import Interval
 from marlrobust.reports.tables import PANEL, Tables, by_training, most_attacked
-from marlrobust.rows import Metric
 
 FEWEST = 3
 """Runs of each method without which no ranking is claimed."""

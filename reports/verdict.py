@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from marlrobust.metrics import REWARD, SUCCESS, WIN, Metric
 from marlrobust.reports.labels import DASH, GROUP, attack_of, heading, label, measured, number, percent, where
 from marlrobust.reports.tables import Tables, groups, one_epsilon
-from marlrobust.rows import REWARD, SUCCESS, WIN, Metric
 
 WEIGHED = (REWARD, WIN, SUCCESS)
 """A policy is called after the one of these of which it keeps least."""

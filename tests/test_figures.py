@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection, PolyCollection
 
+from marlrobust.metrics import KILLS, WIN
 from marlrobust.reports import drawing, figures, tables
-from marlrobust.rows import KILLS, WIN
 from tests.synthetic import ATTACKED, COUNTS, FIVE, WHOLES, frame, row, synthetic
 from tests.test_tables import THREE, runs_of
 

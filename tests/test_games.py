@@ -16,7 +16,7 @@ from marlrobust.games import SCENARIOS
 from marlrobust.games.game import Decisions, Game, Outcome
 from marlrobust.games.magent.battle import Battle
 from marlrobust.games.magent.pursuit import Pursuit
-from marlrobust.rows import METRICS
+from marlrobust.metrics import METRICS
 
 # (dx, dy) of a soldier's actions: 13 moves, then 8 attacks
 MOVES = np.array([(x, y) for y in range(-2, 3) for x in range(-2, 3) if x * x + y * y <= 4])

@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 
 from marlrobust.files import write_bytes
+from marlrobust.metrics import METRICS
 from marlrobust.reports import downloads, drawing, figures, html_report, sections, tables, verdict
 from marlrobust.reports.cells import cells_of
 from marlrobust.reports.folder import write_report
 from marlrobust.reports.tables import of, table
 from marlrobust.reports.text import WIDTH, terminal
 from marlrobust.reports.verdict import UNSURE
-from marlrobust.rows import METRICS, PolicyFacts, Record, dictionary, read_rows
+from marlrobust.rows import PolicyFacts, Record, dictionary, read_rows
 from tests.synthetic import ATTACKED, RECORD, WHOLES, frame, rounds, row, synthetic
 from tests.test_tables import THREE, runs_of
 

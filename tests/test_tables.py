@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from marlrobust.metrics import KILLS, REWARD, WIN
 from marlrobust.reports import paper, tables
 from marlrobust.reports.labels import DASH, attack_label, method_order
 from marlrobust.reports.tables import columns, over_trainings, table
 from marlrobust.reports.text import table1
-from marlrobust.rows import KILLS, REWARD, WIN
 from tests.synthetic import ATTACKED, FIVE, PGD, WHOLES, attacked, frame, rounds, row, synthetic
 
 

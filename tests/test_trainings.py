@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import trim_mean
 
+from marlrobust.metrics import REWARD
 from marlrobust.reports import sections, tables
 from marlrobust.reports.trainings import ends, few, improvement, improvements, interquartile_mean, over_runs, resampled
-from marlrobust.rows import REWARD
 from tests.synthetic import frame
 from tests.test_reports import page
 from tests.test_tables import THREE, runs_of

@@ -14,9 +14,9 @@ from marlrobust.evaluation import play as playing
 from marlrobust.evaluation.run import Evaluation, evaluate, list_results, stored_evaluation
 from marlrobust.evaluation.settings import SweepSettings
 from marlrobust.evaluation.until import more_rounds, reach
+from marlrobust.metrics import KILLS, WIN
 from marlrobust.policies.library import Library
 from marlrobust.reports.tables import of, table
-from marlrobust.rows import KILLS, WIN
 from marlrobust.sequence import confidence_sequence
 from tests.synthetic import ATTACKED, frame, row
 from tests.test_cli import call, refused

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from marlrobust.metrics import METRICS, SUCCESS
 from marlrobust.reports import cells, tables, verdict
 from marlrobust.reports.verdict import UNSURE, bands, headlines
-from marlrobust.rows import METRICS, SUCCESS
 from tests.synthetic import ATTACKED, attacked, frame, rounds, row
 
 

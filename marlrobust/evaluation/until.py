@@ -10,7 +10,8 @@ import pandas as pd
 
 from marlrobust.errors import UserError
 from marlrobust.evaluation.plan import Cell
-from marlrobust.rows import Batch, Metric
+from marlrobust.metrics import Metric
+from marlrobust.rows import Batch
 from marlrobust.sequence import confidence_sequence
 
 Play = Callable[[Sequence[Cell], Mapping[str, Batch]], object]

@@ -19,7 +19,7 @@ from marlrobust.games.broken import of_environment
 from marlrobust.games.modules import attribute_of, module_at
 from marlrobust.games.scenario import Scenario, Teams
 from marlrobust.games.spaces import Grouping, Kind, kinds_of
-from marlrobust.rows import REWARD, SUCCESS, Metric
+from marlrobust.metrics import REWARD, SUCCESS, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.pettingzoo import ParallelGame

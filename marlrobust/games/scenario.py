@@ -10,7 +10,7 @@ from pydantic import Field
 
 from marlrobust.config import Settings
 from marlrobust.errors import UserError
-from marlrobust.rows import REWARD, Metric
+from marlrobust.metrics import REWARD, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.game import Game

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from marlrobust.games.scenario import Scenario
-from marlrobust.rows import KILLS, REWARD, WIN, Metric
+from marlrobust.metrics import KILLS, REWARD, WIN, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.magent.engine import MagentGame, Results

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from marlrobust.games.scenario import Scenario, Teams
-from marlrobust.rows import CAPTURES, REWARD, Metric
+from marlrobust.metrics import CAPTURES, REWARD, Metric
 
 if TYPE_CHECKING:
     from marlrobust.games.magent.engine import MagentGame, Results
