@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from types import FunctionType
 from typing import Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import InstanceOf
-from torch import Tensor
+from torch import Tensor, nn
 
 from marlrobust.attacks.arrays import Plain
 from marlrobust.attacks.threat import Threat
@@ -79,11 +80,13 @@ class Attack(Parameters, ABC):
             refuse_misfit(self, is_continuous(policy))
             return move(policy, states, _generator(rng, states.mean_actions.device), **how)
         plain = Plain.of(states)
-        network = as_policy(policy, plain.shape)
+        read = _read(policy, plain.shape)
+        network = read.policy
         refuse_misfit(self, is_continuous(network))
         decisions = plain.decisions(network)
-        if not known(network):  # in those nothing can hide
+        if not read.asked and not known(network):  # in those nothing can hide
             refuse_hidden_memory(network, decisions)
+        read.asked = True
         moved = move(network, decisions, _generator(rng, plain.device), **how)
         back: Tensor | Numbers = plain.back(self.threat, decisions.dense, moved)
         return back
@@ -99,6 +102,30 @@ class Attack(Parameters, ABC):
         """Every parameter, defaults included, as JSON-able values: what a row needs to repeat the attack."""
         own = {f.name: _told(getattr(self, f.name)) for f in fields(self) if f.name != "threat"}
         return {"threat": self.threat.parameters(), **own}
+
+
+@dataclass
+class _Read:
+    """A policy that plain observations of a shape were given for. asked: whether it was tried for a hidden memory."""
+
+    given: Any
+    shape: tuple[int, ...]
+    policy: Policy
+    asked: bool = False
+
+
+_LAST: list[_Read] = []
+"""The module or function that was given last: it is read and tried once, not at each step of a loop."""
+
+
+def _read(given: Any, shape: tuple[int, ...]) -> _Read:
+    for last in _LAST:
+        if last.given is given and last.shape == shape:
+            return last
+    read = _Read(given, shape, as_policy(given, shape))
+    if isinstance(given, nn.Module | FunctionType):  # anything else may hold other parts the next time
+        _LAST[:] = [read]
+    return read
 
 
 def _generator(rng: torch.Generator | int, device: torch.device) -> torch.Generator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marlrobust.attacks.attack import Attack
+from marlrobust.attacks.cross_entropy import CrossEntropySlope
 from marlrobust.attacks.fast.network import Int8Network
 from marlrobust.attacks.oracle import Loss, Oracle, oracle, with_slope
 from marlrobust.attacks.vectors import drift, vectors_of
@@ -48,6 +50,7 @@ class _Ways(NamedTuple):
     integers: Int8Network | None
     stack: Stack | None
     adapted: bool  # others keep the chunks that their stored results were computed in
+    sure: bool = True  # whether the stack is the policy itself, not what was read off its forward
 
     def together(self, d: int) -> int:
         """States of d numbers that are perturbed together."""
@@ -55,6 +58,10 @@ class _Ways(NamedTuple):
             return INT8_CHUNK
         widths = [d] if self.stack is None else [d, *map(len, self.stack.weights)]
         return max(CHUNK, CACHED // max(1, *widths)) if self.adapted else CHUNK
+
+    def stack_for(self, states: Tensor, answers: Tensor) -> Stack | None:
+        """The stack, where it is sure, or gives the policy's own `answers` (n, m) to clean states (n, d)."""
+        return self.stack if self.stack is None or self.sure or self.stack.agrees(states, answers) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +158,13 @@ class GradientAttack(Attack):
         adapted = isinstance(policy, StatePolicy)
         plain = type(self).step_rule is GradientAttack.step_rule and threat.ball.signed and not is_continuous(policy)
         if self.precision != "auto" or not plain or threat.ranged:
-            return _Ways(None, stack, adapted)
+            return _Ways(None, stack or Stack.read(policy), adapted, sure=stack is not None)
         if stack is not None and (stack.size < SMALL or stack.size * n < FEW):
             return _Ways(None, stack, adapted)
-        return _Ways(Int8Network.of(policy, threat, self._step_size()), stack, adapted)
+        integers = Int8Network.of(policy, threat, self._step_size())
+        if integers is None and stack is None:
+            return _Ways(None, Stack.read(policy), adapted, sure=False)
+        return _Ways(integers, stack, adapted)
 
     def _perturb(
         self,
@@ -173,13 +183,14 @@ class GradientAttack(Attack):
         def look(shown: Tensor) -> Tensor:
             return loss(policy.logits(decisions.showing(shown)))
 
+        if batch is None:
+            ask = oracle(policy, ways.stack_for(states, logits), decisions, loss)
+            climb = partial(self._ascend, ask, look, states)
+        else:
+            climb = partial(batch.ascend, loss, self.steps)
         best, best_loss = states, torch.full((len(states),), -torch.inf, device=states.device)
         for start in starts:
-            if batch is None:
-                delta = self._ascend(oracle(policy, ways.stack, decisions, loss), look, states, start)
-            else:
-                delta = batch.ascend(loss, self.steps, start)
-            perturbed = self.threat.deliver(states, delta)
+            perturbed = self.threat.deliver(states, climb(start))
             if len(starts) == 1:
                 return perturbed
             best, best_loss = _better(best, best_loss, perturbed, look(perturbed))
@@ -222,17 +233,6 @@ def margin(logits: Tensor, actions: Tensor) -> Tensor:
     return logits.scatter(1, actions[:, None], -torch.inf).amax(1) - own[:, 0]
 
 
-def cross_entropy_slope(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy (n,) of raw logits (n, a) to the actions (n,), and its gradient (n, a): pi less one-hot.
-
-    By the very function that autograd would call, so that no bit differs.
-    """
-    log_pi, own = F.log_softmax(logits, 1), actions[:, None]
-    by_log_pi = torch.zeros_like(log_pi).scatter_(1, own, -1.0)
-    gradient = torch.ops.aten._log_softmax_backward_data(by_log_pi, log_pi, 1, logits.dtype)
-    return -log_pi.gather(1, own)[:, 0], gradient
-
-
 @dataclass(frozen=True, kw_only=True)
 class PGD(GradientAttack):
     """Projected gradient descent on the cross-entropy to the clean action, as an ascent (eq. 11)."""
@@ -254,7 +254,7 @@ class PGD(GradientAttack):
         own = super().parameters()
         return {k: v for k, v in own.items() if (k, v) != ("drift", "distance")}
 
-    @with_slope(cross_entropy_slope)
+    @with_slope(CrossEntropySlope)
     def loss(self, logits: Tensor, reference: Tensor) -> Tensor:
         """Cross-entropy of raw logits (n, a) to the clean actions (n,)."""
         return F.cross_entropy(logits, reference, reduction="none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
@@ -18,12 +18,13 @@ from marlrobust.policies.policy import Policy
 
 Method = TypeVar("Method", bound=Callable[..., Tensor])
 
-Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From logits (n, a) and what a loss compares with to the loss (n,) and its gradient (n, a) by the logits."""
+Slope = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From logits (n, a) to a loss (n,) and its gradient (n, a) by the logits."""
 
 
-def with_slope(slope: Slope) -> Callable[[Method], Method]:
-    """Decorator of an attack's `loss` whose gradient by the logits is known: autograd is then not asked for it."""
+def with_slope(slope: Callable[[Tensor], Slope]) -> Callable[[Method], Method]:
+    """Decorator of an attack's `loss` whose gradient by the logits is known: autograd is then not asked for it.
+    slope: gives it, from what the loss compares with."""
 
     def mark(loss: Method) -> Method:
         loss.slope = slope  # type: ignore[attr-defined]
@@ -45,14 +46,19 @@ class Loss:
 
     def slope(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (n,) and its gradient (n, a) by the logits."""
-        known: Slope | None = getattr(self.function, "slope", None)
-        if known is not None:
-            return known(logits, self.reference)
+        if self.known is not None:
+            return self.known(logits)
         with torch.enable_grad():
             logits = logits.detach().requires_grad_()
             value = self(logits)
             (gradient,) = torch.autograd.grad(value.sum(), logits)
         return value.detach(), gradient
+
+    @cached_property
+    def known(self) -> Slope | None:
+        """The loss and its gradient, where no autograd is needed for them."""
+        made: Callable[[Tensor], Slope] | None = getattr(self.function, "slope", None)
+        return None if made is None else made(self.reference)
 
 
 Oracle = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -96,15 +102,19 @@ def gradient_by_states(policy: Policy, decisions: Decisions, states: Tensor, los
     with torch.enable_grad():
         states = states.detach().requires_grad_()
         try:
-            logits = policy.logits(decisions.showing(states))
+            answers = policy.logits(decisions.showing(states))
         except RuntimeError as error:
             if "requires grad" not in str(error):  # as where a policy turns its states into an array
                 raise
             raise _without_gradients(policy) from None
-    if not logits.requires_grad:
-        raise _without_gradients(policy)
-    value, slope = loss.slope(logits.detach())
-    (gradient,) = torch.autograd.grad(logits, states, slope)
+        if not answers.requires_grad:
+            raise _without_gradients(policy)
+        if loss.known is None:
+            value = loss(answers)
+            (gradient,) = torch.autograd.grad(value.sum(), states)
+            return value.detach(), gradient
+    value, slope = loss.known(answers.detach())
+    (gradient,) = torch.autograd.grad(answers, states, slope)
     return value, gradient
 
 

@@ -28,7 +28,7 @@ D, ACTIONS = 18, 5
 
 
 class Wrapped(nn.Module):
-    """A network behind a forward of its own: nothing can be taken apart."""
+    """A network behind a forward of its own, which can be read."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -36,6 +36,13 @@ class Wrapped(nn.Module):
 
     def forward(self, states: Tensor) -> Any:
         return self.net(states)
+
+
+class Scaled(Wrapped):
+    """One that cannot be taken apart: autograd alone knows what it does."""
+
+    def forward(self, states: Tensor) -> Any:
+        return self.net(states) * 1.5
 
 
 def networks() -> Mapping[str, nn.Module]:
@@ -50,6 +57,7 @@ def networks() -> Mapping[str, nn.Module]:
         "64 tanh": layers(64, nn.Tanh),
         "256 ReLU": layers(256, nn.ReLU),
         "64 ReLU, own forward": Wrapped(layers(64, nn.ReLU)),
+        "64 ReLU, scaled": Scaled(layers(64, nn.ReLU)),
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marlrobust.attacks import ATTACKS, Threat
+from marlrobust.attacks.cross_entropy import CrossEntropySlope
 from marlrobust.attacks.fast import kernels
 from marlrobust.attacks.gradient import PGD, GradientAttack
 from marlrobust.attacks.oracle import Loss, gradient_by_states, oracle
@@ -148,6 +149,99 @@ def test_only_untouched_layers_are_taken_apart() -> None:
         assert Stack.of(as_policy(odd)) is None
     assert Stack.of(as_policy(nn.Conv1d(2, 3, 1), (2, 9))) is None
     assert Stack.of(MeanFieldPolicy(D, A)) is None
+
+
+class Written(nn.Module):
+    """As one writes them: layers by name, functions between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(D, 16), nn.Linear(16, 24), nn.Linear(24, A)
+        self.turn = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.one(x))
+        x = self.two(x).tanh()
+        y: Tensor = -self.three(x) if self.turn else self.three(x)
+        return y
+
+
+class Summed(Written):
+    """Not one layer after the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.three(self.two(self.one(x).relu()).relu()) + x[:, :A]
+        return y
+
+
+class Asks(Written):
+    """Looks at what it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+
+class Keeps(Written):
+    """Writes into itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = x
+        return super().forward(x)
+
+
+def test_a_forward_is_read_where_it_is_one_layer_after_the_other() -> None:
+    """And its present weights are taken, at each call."""
+    decisions = batch(70)
+    for made in (Written(), Wrapped(Wrapped(stack(8, 8))), Keeps()):
+        policy = as_policy(made)
+        for _ in range(2):
+            read = Stack.read(policy)
+            assert read is not None
+            answers = policy.logits(decisions)
+            assert read.agrees(decisions.dense, answers)
+            assert not read.agrees(decisions.dense, answers + 0.01)
+            with torch.no_grad():
+                for p in made.parameters():
+                    p.mul_(1.5)
+    assert not isinstance(getattr(made, "last", None), torch.fx.Proxy)
+    hooked = Written()
+    hooked.two.register_forward_hook(lambda module, inputs, output: output * 2)
+    for odd in (Summed(), Asks(), hooked, Written().double(), Wrapped(stack(8, activation=nn.Dropout))):
+        assert Stack.read(as_policy(odd)) is None
+    assert Stack.of(as_policy(Written())) is None  # what is proven, or taken in integers, is read off nothing
+
+
+@pytest.mark.parametrize("turned_first", [False, True])
+def test_a_forward_that_does_something_else_by_now_is_found_out(turned_first: bool) -> None:
+    """Read once, then changed: the ascent is that of what the module does now."""
+    made, decisions = Written(), batch(100)
+    made.turn = turned_first
+    attack = PGD(threat=Threat(epsilon=0.3))
+    attack.perturb(as_policy(made), decisions)
+    made.turn = not turned_first
+
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = made(x) * torch.ones(A)
+            return y
+
+    ours, true = (attack.perturb(as_policy(p), decisions) for p in (made, Plain()))
+    assert (ours != true).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("a", [2, 3, 5, 9, 13, 16, 21])
+@pytest.mark.parametrize("n", [1, 7, 16, 40, 64, 203])
+def test_the_slope_of_the_cross_entropy_is_autograd_s_to_the_last_bit(n: int, a: int) -> None:
+    logits = (10 * torch.randn(n, a, generator=torch.Generator().manual_seed(n))).requires_grad_()
+    actions = torch.randint(a, (n,), generator=torch.Generator().manual_seed(a))
+    slope = CrossEntropySlope(actions)
+    for _ in range(2):
+        expected = F.cross_entropy(logits, actions, reduction="none")
+        (gradient,) = torch.autograd.grad(expected.sum(), logits)
+        value, found = slope(logits.detach())
+        assert torch.equal(value, expected.detach())
+        assert torch.equal(found, gradient)
+        assert found.is_contiguous()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -5,7 +5,7 @@ What reads them (integers, bounds, gradients without autograd) never asks whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from marlrobust.policies.adapters.states import StatePolicy
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy
 from marlrobust.policies.state_layer import StateLayer, compress_if_sparse, linear_of_states
+from marlrobust.policies.traced import chain
 
 Forward = Callable[[Tensor], Tensor]
 Backward = Callable[[Tensor, Tensor], Tensor]
@@ -91,9 +92,21 @@ class Stack:
     def of(cls, policy: Any) -> Stack | None:
         """None where the policy is something else."""
         network = network_of(policy)
-        if network is None or not isinstance(network, nn.Sequential | nn.Linear) or not _plain(network):
+        if not isinstance(network, nn.Sequential | nn.Linear) or not _plain(network):
             return None
-        parts = [part for part in _leaves(network) if not isinstance(part, IDLE)]
+        return cls.of_layers(list(_leaves(network)))
+
+    @classmethod
+    def read(cls, policy: Any) -> Stack | None:
+        """What the policy's module seems to be by its own forward: to be held against what it answers, see `agrees`."""
+        network = network_of(policy)
+        layers = chain(network) if isinstance(network, nn.Module) else None
+        return cls.of_layers(layers) if layers and all(map(_plain, layers)) else None
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Any]) -> Stack | None:
+        """None where they are something else than linear layers with activations between them."""
+        parts = [part for part in layers if not isinstance(part, IDLE)]
         linear, activations = parts[::2], parts[1::2]
         if len(parts) % 2 == 0 or not all(isinstance(part, nn.Linear) for part in linear):
             return None
@@ -102,6 +115,20 @@ class Stack:
         weights = tuple(part.weight.detach() for part in linear)
         biases = tuple(p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias.detach() for p in linear)
         return cls(weights, biases, tuple(map(type, activations)))
+
+    def agrees(self, states: Tensor, answers: Tensor) -> bool:
+        """Whether the layers give these answers (n, m) for states (n, d), but for the order of their sums; of many states
+        some are looked at."""
+        some = slice(None, None, max(1, len(states) // 64))
+        states, answers = states[some], answers[some]
+        if states.shape[1] != self.weights[0].shape[1] or answers.shape[1] != len(self.biases[-1]):
+            return False
+        y = states
+        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            y = torch.addmm(bias, y, weight.t())
+            if k < len(self.activations):
+                y = ACTIVATIONS[self.activations[k]][0](y)
+        return torch.allclose(y, answers, rtol=1e-4, atol=1e-5)
 
 
 def _leaves(network: nn.Module) -> Iterator[Any]:
