@@ -70,7 +70,8 @@ def _halves(
     if shown["rounds"].min() < LEAST:
         return None
     rows = rows[rows["cell"].isin(shown["cell"])]
-    chosen, told = (table(rows[rows["round"] % 2 == odd], wholes, until) for odd in (0, 1))
+    metrics = metrics_of(lines)  # a half may have rounds that tell less
+    chosen, told = (table(rows[rows["round"] % 2 == odd], wholes, until, metrics) for odd in (0, 1))
     return chosen, told
 
 
@@ -105,8 +106,13 @@ def measured(metric: Metric) -> list[str]:
     return [metric.mean, *spread, f"{metric.short}_low", f"{metric.short}_high"]
 
 
-def table(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None = None) -> pd.DataFrame:
-    """One line per cell, with the `columns` of the metrics that the rows have.
+def table(
+    rows: pd.DataFrame,
+    wholes: Sequence[Whole] = (),
+    until: float | None = None,
+    metrics: Sequence[Metric] | None = None,
+) -> pd.DataFrame:
+    """One line per cell, with the `columns` of `metrics`, or of those that the rows have.
 
     rows: with the columns of `rows.Facts` and `rows.Round`; wholes: counts above a team's size, for which the line of
     the whole team is repeated; until: how far the interval of a mean was to reach, where rounds were added until it
@@ -122,7 +128,7 @@ def table(rows: pd.DataFrame, wholes: Sequence[Whole] = (), until: float | None 
     attack. checks, unclear, passed: names of the checks that are raised, for which there are too few rounds to tell,
     and that are passed, joined by "; ".
     """
-    cells, metrics = cells_of(rows), metrics_of(rows)
+    cells, metrics = cells_of(rows), metrics_of(rows) if metrics is None else metrics
     clean, answers, names = clean_of(cells), doubts.answers(cells), labels.names_of(cells)
     same = _p_values(clean, metrics)
     numbers = {cell: _numbers(cell, metrics, until) for cell in cells}

@@ -206,12 +206,18 @@ def test_the_page_begins_with_the_verdict_and_its_contents() -> None:
     rows.loc[rows["attacked_agents"] > 0, "reward"] -= 280.0
     told = words(page(rows))
     start = told[: told.index("<h2")]
-    assert '<strong>battle</strong>, all 64 attacked:\nMFAC, RoMFAC <b class="falls">fall</b>.' in start
+    assert '<strong>Battle</strong>, all 64 attacked:\nMFAC, RoMFAC <b class="falls">fall</b>.' in start
     links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', start)
     assert [title for _, title in links][:3] == ["Who stands, who falls", "How to read this page", "Doubts"]
     for anchor, title in links:
         assert told.count(f'<h2 id="{anchor}">{title}</h2>') == 1
     assert len(links) == told.count("<h2")
+
+
+def test_a_games_name_is_a_title_and_a_modules_is_itself() -> None:
+    assert '<h3 class="game">Battle</h3>' in page(synthetic(("battle",), rounds=2))
+    other = synthetic(("battle",), rounds=2).assign(scenario="pettingzoo:mpe2.simple_spread_v3")
+    assert '<h3 class="game">pettingzoo:mpe2.simple_spread_v3</h3>' in page(other)
 
 
 def test_the_page_says_which_intervals_hold_at_any_time() -> None:

@@ -125,6 +125,15 @@ def test_the_worst_attack_is_chosen_on_one_half_of_the_rounds_and_told_of_the_ot
     assert (told["attack"], told["half"], told["hurt"]) == ("PGD, ε = 0.075", False, ["130.0"])
 
 
+def test_a_half_in_which_nothing_was_told_is_no_hindrance() -> None:
+    """The environment told of success in even rounds alone."""
+    made = frame(
+        *(row(round=i, success=None if i % 2 else True, **at) for at in ({}, ATTACKED, ATTACKED | {"attack": "fgsm"})
+          for i in range(10))
+    )  # fmt: skip
+    assert fate(without_winners(made))["half"]
+
+
 def test_several_attacks_alike_are_no_worse_than_one() -> None:
     """The least of ten means of pure chance lies below the truth; told of the other half, it does not."""
     rng = np.random.default_rng(0)
