@@ -117,8 +117,8 @@ class Stack:
         return cls(weights, biases, tuple(map(type, activations)))
 
     def agrees(self, states: Tensor, answers: Tensor) -> bool:
-        """Whether the layers give these answers (n, m) for states (n, d), but for the order of their sums; of many states
-        some are looked at."""
+        """Whether the layers give these answers (n, m) for states (n, d), but for the order of their sums; of many some
+        are looked at."""
         some = slice(None, None, max(1, len(states) // 64))
         states, answers = states[some], answers[some]
         if states.shape[1] != self.weights[0].shape[1] or answers.shape[1] != len(self.biases[-1]):
