@@ -39,8 +39,10 @@ async function opened(told) {
   const count = (side, mark) => every.map(f => agents.filter((a, i) => a.side === side && f.marks[i] & mark).length);
   const died = agents.map((_, i) => every.findIndex(frame => !(frame.marks[i] & ALIVE)));
   const changed = every.map(f => f.action.reduce((all, act, i) => all + (act !== f.without[i]), 0));
+  const deaths = died.map(step => step >= 0), fight = agents.some(({ side }, i) => side !== "nobody" && deaths[i]);
+  const arrows = agents.some(one => one.acts.length) ? changed : [];
   return {
-    ...told, agents, steps, at, died, changed, smallest: Math.min(...kinds.flatMap(kind => kind.body)),
+    ...told, agents, steps, at, died, deaths, fight, changed, arrows, smallest: Math.min(...kinds.flatMap(kind => kind.body)),
     own: count("own", ALIVE), foe: count("foe", ALIVE), nobody: count("nobody", ALIVE),
     attackedNow: count("own", ATTACKED), turned: count("own", TURNED), proven: count("own", PROVEN),
     gains: sums(count("own", GAINED).slice(0, -1)), reward: sums(frames.rewards),
@@ -190,11 +192,12 @@ class Player {
       part("words").textContent = round.words;
       drawBoard(part("field"), look, round, this.view, step, step < round.steps ? this.share : 0);
       part("state").textContent = state(round, step);
-      const fight = [round.own, round.foe].some(alive => alive.some(n => n < alive[0]));
+      const { fight } = round;
       const curves = [{ values: fight ? round.own : round.gains, colour: look.own }];
       if (fight && round.foe[0]) curves.push({ values: round.foe, colour: look.foe, dashed: true });
       const others = round.foe[0] ? `: ${round.names.own}, ${round.names.foe} (dashed)` : "";
       const name = fight ? `alive${others}` : "actions that brought an agent reward, so far";
+      part("curve").hidden = !fight && !round.gains.some(Boolean);
       part("curve").seek = drawChart(part("curve"), look, name, curves, last, step);
     });
     const rewards = this.rounds.map(round => (
@@ -210,8 +213,9 @@ class Player {
 function state(round, step) {
   const now = Math.min(step, round.steps), over = step >= round.steps;
   const told = [over ? round.result : `step ${now}`];
-  told.push([`${round.names.own} ${round.own[now]}`, ...round.foe[0] ? [`${round.names.foe} ${round.foe[now]}`] : []].join(", ") + " alive");
-  if (round.nobody[0]) told.push(`${round.nobody[now]} of ${round.nobody[0]} ${round.names.nobody} left`);
+  const teams = ["own", "foe"].filter(side => round[side][0]).map(side => `${round.names[side]} ${round[side][now]}`);
+  if (round.fight) told.push(`${teams.join(", ")} alive`);
+  if (round.nobody.some(n => n < round.nobody[0])) told.push(`${round.nobody[now]} of ${round.nobody[0]} ${round.names.nobody} left`);
   told.push(`reward ${round.reward[now].toFixed(1)}`);
   if (round.attackedNow[now]) told.push(`the attack changes ${round.changed[now]} of ${round.attackedNow[now]} actions`);
   return told.join(" · ");

@@ -30,10 +30,10 @@ LEGEND = (
     ("nobody", "nobody", "played by nobody"),
     ("attacked", "attackedNow", "attacked: what it sees is moved"),
     ("changed", "changed", "its action in this step is another one than without the attack"),
-    ("doing", "changed", "what it does (a cross: it hits that cell; a ring: it stays)"),
-    ("instead", "changed", "what it would have done, by the same chance"),
+    ("doing", "arrows", "what it does (a cross: it hits that cell; a ring: it stays)"),
+    ("instead", "arrows", "what it would have done, by the same chance"),
     ("proven", "proven", "proven: no attack of this size turns its likeliest action"),
-    ("fallen", "", "died a few steps ago"),
+    ("fallen", "deaths", "died a few steps ago"),
 )
 """Symbol, what a round must have for it to be shown, and what it means."""
 
@@ -129,7 +129,7 @@ def _how(one: Recorded, among: Sequence[Recorded]) -> str:
 
 
 def view(shown: Sequence[Recorded]) -> dict[str, float]:
-    """The part of the stage in which the teams are in all of these rounds, with a little room around it, as a
+    """The part of the stage in which somebody is in all of these rounds, with a little room around it, as a
     rectangle that is at most a quarter longer than it is wide, or the other way round: left, top, width, height."""
     stage = shown[0].stage
     ends = np.concatenate([_reach(one) for one in shown])
@@ -142,15 +142,14 @@ def view(shown: Sequence[Recorded]) -> dict[str, float]:
 
 
 def _reach(one: Recorded) -> npt.NDArray[np.float64]:
-    """The least x and y and the largest of each group that somebody plays, (g, 4)."""
+    """The least x and y and the largest of each group, (g, 4)."""
     found, first = [], 0
     for kind in one.stage.kinds:
         own = slice(first, first + kind.size)
         first += kind.size
-        if kind.team >= 0:
-            alive = (one.frames.marks[:, own] & ALIVE) > 0
-            x, y = (of[:, own][alive] * one.stage.unit for of in (one.frames.x, one.frames.y))
-            found.append([x.min(), y.min(), x.max() + kind.body[0], y.max() + kind.body[1]])
+        alive = (one.frames.marks[:, own] & ALIVE) > 0
+        x, y = (of[:, own][alive] * one.stage.unit for of in (one.frames.x, one.frames.y))
+        found.append([x.min(), y.min(), x.max() + kind.body[0], y.max() + kind.body[1]])
     return np.array(found)
 
 

@@ -152,7 +152,8 @@ function fallen(pen, colour, x, y, radius, ago) {
 /** Curves over the steps. curves: {values, colour, dashed, name}; values: from step 0 on; steps: of the axis. */
 function drawChart(canvas, look, title, curves, steps, step) {
   const width = canvas.clientWidth, height = canvas.clientHeight, pen = sharp(canvas, width, height);
-  const every = curves.flatMap(curve => [...curve.values]), high = Math.max(...every, 1), low = Math.min(...every, 0);
+  const every = curves.flatMap(curve => [...curve.values]), low = Math.min(...every, 0);
+  const high = Math.max(...every, low < 0 ? 0 : 1);
   const left = 40, right = 8, top = 20, bottom = 6;
   const x = i => left + (width - left - right) * i / Math.max(steps, 1);
   const y = v => top + (height - top - bottom) * (high - v) / (high - low);

@@ -63,20 +63,25 @@ class _Shown:
         return np.concatenate([[0.0], self.one.frames.rewards.cumsum(dtype=np.float64)])
 
     @cached_property
+    def fight(self) -> bool:
+        """Whether anybody dies."""
+        alive = self.count("own", ALIVE) + self.count("foe", ALIVE)
+        return bool(alive.min() < alive[0])
+
+    @cached_property
     def curves(self) -> tuple[str, list[tuple[Numbers, str]]]:
         """Title and curves of what tells the score: who is alive, or what was gained where nobody dies."""
-        own, foe = self.count("own", ALIVE), self.count("foe", ALIVE)
-        if own.min() < own[0] or foe.min() < foe[0]:
-            return "alive", [(own, "own"), (foe, "foe")]
+        if self.fight:
+            return "alive", [(self.count(side, ALIVE), side) for side in ("own", "foe") if side in self.sides]
         gains = np.concatenate([[0], self.count("own", GAINED)[:-1].cumsum()])
         return "actions that brought an agent reward, so far", [(gains, "own")]
 
     def state(self, t: int, told: dict[str, str]) -> str:
         """The line below the board."""
         now, f = min(t, self.steps), self.one.frames
-        own, foe = (self.count(side, ALIVE)[now] for side in ("own", "foe"))
+        teams = [f"{told[side]} {self.count(side, ALIVE)[now]}" for side in ("own", "foe") if side in self.sides]
         parts = [told["result"] if t >= self.steps else f"step {now}"]
-        parts.append(f"{told['own']} {own}" + (f", {told['foe']} {foe}" if "foe" in self.sides else "") + " alive")
+        parts += [f"{', '.join(teams)} alive"] if self.fight else []
         parts.append(f"reward {self.reward[now]:.1f}")
         if attacked := self.count("own", ATTACKED)[now]:
             parts.append(f"{(f.action[now] != f.without[now]).sum()} of {attacked} actions changed")
@@ -218,9 +223,15 @@ class _Pen:
         self, left: float, top: float, width: float, title: str, curves: list[tuple[Numbers, str]], steps: int, t: int
     ) -> None:
         """Values over the steps, and where step t is; see `drawChart`."""
-        high = max(float(values.max()) for values, _ in curves)
         low = min(0.0, *(float(values.min()) for values, _ in curves))
-        high, x0, x1, y0, y1 = max(high, 1.0), left + 36, left + width - 6, top + 18, top + CURVE - 8
+        high = max(0.0 if low < 0 else 1.0, *(float(values.max()) for values, _ in curves))
+        high, x0, x1, y0, y1 = (
+            max(high, 0.0 if low < 0 else 1.0),
+            left + 36,
+            left + width - 6,
+            top + 18,
+            top + CURVE - 8,
+        )
 
         def place(step: float, value: float) -> tuple[float, float]:
             return x0 + (x1 - x0) * step / max(steps, 1), y0 + (y1 - y0) * (high - value) / (high - low)

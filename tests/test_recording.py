@@ -36,6 +36,7 @@ from marlrobust.reports.replay import fitting, page, pairs
 from marlrobust.reports.replay_files import save
 from marlrobust.reports.tables import of
 from marlrobust.rows import Round
+from marlrobust.streams import stream
 from tests.test_cli import call, refused
 from tests.test_pettingzoo import Small
 
@@ -255,6 +256,30 @@ def test_a_game_without_places_is_refused_in_a_sentence(tmp_path: Path, monkeypa
     done = evaluate(resolve(SweepSettings, small), Library(), tmp_path / "out", command="test", say=str)
     assert not list(done.folder.glob("replays/*"))
     refused(call("replay", done.folder), "does not say where its agents are")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_world_of_circles_is_told_as_it_is(processes: int) -> None:
+    """MPE says where its agents and landmarks are; they are recorded there, wherever the copies are stepped."""
+    from mpe2 import simple_spread_v3
+
+    name = "pettingzoo:mpe2.simple_spread_v3"
+    scenario = make_scenario(name, {"max_steps": 5, "processes": processes})
+    game, recorder = scenario.make(2), Recorder({0}, (0,))
+    group = game.groups[0]
+    policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=8, embedding=4)
+    play_rounds(game, policy, seed=3, observers=[recorder])
+    stage, f = recorder.taken(0)
+    assert [(kind.role, kind.size) for kind in stage.kinds] == [("agent", 3), ("landmarks", 3)]
+    environment = simple_spread_v3.parallel_env()
+    environment.reset(seed=int(stream(3, "game", 0).integers(2**31 - 1)))
+    for t in range(5):
+        world = environment.unwrapped.world
+        for i, one in enumerate([*world.agents, *world.landmarks]):
+            x, y = (stage.left + f.x[t, i] * stage.unit, stage.top + f.y[t, i] * stage.unit)
+            np.testing.assert_allclose((x + one.size, -y - one.size), one.state.p_pos, atol=2 * stage.unit)
+        environment.step({f"agent_{i}": int(f.action[t, i]) for i in range(3)})
+    assert ((f.marks & ALIVE) > 0).all()
 
 
 def test_a_crowd_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from marlrobust.errors import UserError
 from marlrobust.games.broken import of_environment
 from marlrobust.games.game import Bools, Floats
 from marlrobust.games.spaces import Kind, flat
+from marlrobust.games.worlds import Circles, circles
 from marlrobust.workers import Answer, Tell, Worker
 
 SUCCESS = ("is_success", "success")
@@ -41,7 +42,9 @@ class Brought(NamedTuple):
 
 
 class Copies(Protocol):
-    """R equal environments, numbered from 0."""
+    """R equal environments, numbered from 0. name: of the environment, for a user."""
+
+    name: str
 
     def reset(self, seeds: Sequence[int]) -> list[dict[str, Shown]]:
         """Start all, each from its seed; what their agents see."""
@@ -49,6 +52,10 @@ class Copies(Protocol):
 
     def step(self, actions: Mapping[int, Mapping[str, Any]]) -> dict[int, Brought]:
         """Step some of them, by their numbers, each with an action for each of its agents."""
+        ...
+
+    def circles(self, r: int) -> Circles | None:
+        """What is in the world of one of them, see `worlds.circles`."""
         ...
 
 
@@ -74,6 +81,10 @@ class Here:
     def step(self, actions: Mapping[int, Mapping[str, Any]]) -> dict[int, Brought]:
         """See `Copies.step`."""
         return {r: self._step(r, asked) for r, asked in actions.items()}
+
+    def circles(self, r: int) -> Circles | None:
+        """See `Copies.circles`."""
+        return circles(self.environments[r])
 
     def _step(self, r: int, actions: Mapping[str, Any]) -> Brought:
         environment = self.environments[r]
@@ -116,6 +127,7 @@ class Spread:
 
     def __init__(self, name: str, make: Callable[[], Any], count: int, kinds: Sequence[Kind], processes: int) -> None:
         """See `Here`. processes: at most one for each copy; they are started when a round is."""
+        self.name = name
         shares = [len(part) for part in np.array_split(np.arange(count), min(processes, count))]
         self.starts = np.cumsum([0, *shares]).tolist()
         self.parts = [partial(_answering, partial(Here, name, make, share, kinds)) for share in shares]
@@ -143,6 +155,12 @@ class Spread:
         found = self._ask({k: ("step", share) for k, share in shares.items()})
         brought = {self.starts[k] + r: came for k, part in found.items() for r, came in part.items()}
         return {r: brought[r] for r in actions}
+
+    def circles(self, r: int) -> Circles | None:
+        """See `Copies.circles`."""
+        k = bisect.bisect_right(self.starts, r) - 1
+        found: Circles | None = self._ask({k: ("circles", r - self.starts[k])})[k]
+        return found
 
     def _ask(self, calls: Mapping[int, tuple[str, Any]]) -> dict[int, Any]:
         """The answers of processes, by their numbers, to the method and argument that each is sent. Where one fails,

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marlrobust.games import worlds
 from marlrobust.games.copies import Brought, Copies, Shown
 from marlrobust.games.game import Actions, Bools, Decisions, Group, Ints, Outcome
+from marlrobust.games.places import Places
 from marlrobust.games.spaces import Kind, stacked
+from marlrobust.recorded import Stage
 
 
 class ParallelGame:
@@ -71,6 +74,14 @@ class ParallelGame:
     def positions(self, group: int) -> Ints:
         """Agents are nowhere that is known: all at (0, 0)."""
         return np.zeros((len(self._rows[group]), 2), np.int64)
+
+    def stage(self, round: int) -> Stage:
+        """See `Watchable.stage`."""
+        return worlds.stage(self._copies.name, self._copies.circles(round), self._kinds, [g.team for g in self.groups])
+
+    def places(self, round: int) -> list[Places]:
+        """See `Watchable.places`."""
+        return worlds.places(self._copies.circles(round) or {}, self._kinds)
 
     def step(self, actions: Sequence[Actions]) -> tuple[Outcome, ...]:
         """See `Game.step`."""
