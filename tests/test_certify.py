@@ -58,7 +58,7 @@ def test_rows_repeat_and_what_is_stored_is_not_computed_again(
 
 def test_decisions_come_from_all_rounds_and_steps(runs: Path) -> None:
     settings = resolve(CertifySettings, SMALL, {"decisions": 60, "epsilons": (0.01,)})
-    (bracket,) = certify._plan(settings, Library(runs))
+    (bracket,) = certify.plan_brackets(settings, Library(runs))
     decisions = certify.draw(bracket)
     assert len(decisions) == 60
     assert len({row.numpy().tobytes() for row in decisions.dense}) > 40

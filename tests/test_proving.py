@@ -51,14 +51,15 @@ def test_proven_decisions_stand_beside_every_attacked_round(runs: Path, tmp_path
     rows = attacked(runs, tmp_path, "--agents", "0,3", "--eps", "0.0001,0.3", "--attack", "pgd", "--attack", "random")
     clean = rows["attacked_agents"] == 0
     assert rows["proven"].isna().equals(clean)
-    shares = rows[~clean].groupby(["attack", "epsilon"])[["proven", "flips", "decisions"]].sum()
-    assert (shares["proven"] + shares["flips"] <= shares["decisions"]).all()
+    sums = rows[~clean].groupby(["attack", "epsilon"])[["proven", "flips", "decisions"]].sum()
+    assert (sums["proven"] + sums["flips"] <= sums["decisions"]).all()
+    shares = {key: line for key, line in sums.iterrows()}
     for attack in ("pgd", "random"):
-        small, large = (shares.loc[(attack, epsilon)] for epsilon in (0.0001, 0.3))
+        small, large = (shares[attack, epsilon] for epsilon in (0.0001, 0.3))
         assert small["proven"] / small["decisions"] > large["proven"] / large["decisions"]
     table = pd.read_csv(tmp_path / "table.csv")
     line = table[(table["attack"] == "pgd") & (table["epsilon"] == 0.0001) & (table["attacked_agents"] == 3)].iloc[0]
-    assert line["proven_rate"] == pytest.approx(shares.loc[("pgd", 0.0001), "proven"] / line["decisions"])
+    assert line["proven_rate"] == pytest.approx(shares["pgd", 0.0001]["proven"] / line["decisions"])
 
 
 @pytest.mark.parametrize("threat", [["--norm", "l_2"], ["--features", "view"]])

@@ -28,6 +28,9 @@ from marlrobust.rows import RECORD
 @options(CertifySettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @game_options
 @options(CertifySettings, seed="--seed")
+@click.option(
+    "--whole-rounds", is_flag=True, default=None, help=CertifySettings.model_fields["whole_rounds"].description
+)
 @config_option
 @runs_option
 @trust_option
@@ -38,8 +41,11 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
     \b
     marlrobust certify --policy romfac --eps 0.001,0.01,0.075 --rounds 20
 
+    marlrobust certify --policy zoo:battle/certified --eps 0.01,0.03,0.075 --whole-rounds
+
     A decision is proven if its likeliest action is the same for every state within epsilon. The proofs (intervals and
-    CROWN) count float32's rounding.
+    CROWN) count float32's rounding. With --whole-rounds: a round is proven if every decision of the attacked agents is;
+    nothing that an adversary shows them then changes anything in it.
     """
     from marlrobust.attacks import ATTACKS
     from marlrobust.policies.library import Library
@@ -53,11 +59,16 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
     from marlrobust.cli.reporting import print_report
     from marlrobust.evaluation.certify import run_certify
     from marlrobust.evaluation.run import stored_evaluation
-    from marlrobust.reports.bracket import terminal, write_bracket
+    from marlrobust.evaluation.whole_rounds import run_whole_rounds
+    from marlrobust.reports import bracket, whole_rounds
 
     rows, folder = run_certify(settings, library, out, say)
-    table, written = write_bracket(rows, folder)
-    click.echo(terminal(table))
+    table, written = bracket.write_bracket(rows, folder)
+    click.echo(bracket.terminal(table))
+    if settings.whole_rounds:
+        table, more = whole_rounds.write_whole_rounds(run_whole_rounds(settings, library, folder, say), folder)
+        click.echo("\n" + whole_rounds.terminal(table))
+        written += more
     for path in written:
         click.echo(path)
     if (folder / RECORD).exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.policies.policy import Policy
 from marlrobust.progress import Progress
-from marlrobust.rows import Decision, DecisionFacts, slug
+from marlrobust.rows import Decision, DecisionFacts, Round, slug
 from marlrobust.streams import stream, torch_stream
 
 CELLS = "decisions"
@@ -66,8 +66,12 @@ class Bracket:
     def id(self) -> str:
         """Digest of all that its rows depend on."""
         attack = {"class": class_of(self.attack), **self.attack.parameters()}
-        versions = {k: v for k, v in computed_by().items() if k != "python"}
-        return digest([*self.drawn_from, attack, instructions(), versions])[:16]
+        return digest([*self.drawn_from, attack, *self.computed_by])[:16]
+
+    @property
+    def computed_by(self) -> list[Any]:
+        """Instructions and versions."""
+        return [instructions(), {k: v for k, v in computed_by().items() if k != "python"}]
 
     @property
     def name(self) -> str:
@@ -78,7 +82,7 @@ class Bracket:
 def run_certify(settings: CertifySettings, library: Library, out: Path | None, say: Say) -> tuple[pd.DataFrame, Path]:
     """One row per decision and epsilon (`rows.Decision`), stored under `out` or a folder of its own under results/,
     and that folder; what is stored there is not computed again. Raises UserError for what is not there."""
-    brackets = _plan(settings, library)
+    brackets = plan_brackets(settings, library)
     names = dict.fromkeys(name for b in brackets for name in (b.scenario, b.policy.name))
     folder = out or own_folder(digest([b.id for b in brackets]), ["certify", *names])
     store = Store(folder / CELLS, say, DecisionFacts, Decision)
@@ -99,7 +103,7 @@ def run_certify(settings: CertifySettings, library: Library, out: Path | None, s
     return pd.concat(frames, ignore_index=True), folder
 
 
-def _plan(settings: CertifySettings, library: Library) -> list[Bracket]:
+def plan_brackets(settings: CertifySettings, library: Library) -> list[Bracket]:
     """A bracket for each policy and epsilon."""
     brackets = []
     for chosen in library.choose(settings.policies, settings.roles()):
@@ -133,14 +137,23 @@ class _Idle(Attack):
 def draw(bracket: Bracket) -> Decisions:
     """Decisions of the policy's agents, drawn evenly, with replacement, from all that they make in the rounds."""
     slots = _Slots(bracket.decisions, stream(bracket.seed, "decisions"))
+    for _ in watched(bracket, [slots]):
+        pass
+    return slots.drawn()
+
+
+def watched(
+    bracket: Bracket, observers: Sequence[Observer], *, greedy: bool = False, batch: int = BATCH
+) -> Iterator[list[Round]]:
+    """The bracket's rounds, a batch at a time, in which observers are shown every decision of the team as one that
+    might be attacked, and nobody attacks."""
     sides = [bracket.policy.load(), *([bracket.opponent.load()] if bracket.opponent else [])]
-    for first in range(0, bracket.rounds, BATCH):
-        numbers = range(first, min(first + BATCH, bracket.rounds))
+    for first in range(0, bracket.rounds, batch):
+        numbers = range(first, min(first + batch, bracket.rounds))
         game = bracket.game.make(len(numbers))
         everyone = Adversary(_Idle(threat=bracket.attack.threat), tested_size(game.groups, bracket.team))
-        how: dict[str, Any] = {"seed": bracket.seed, "numbers": numbers, "tested": bracket.team}
-        play_rounds(game, *sides, adversary=everyone, observers=[slots], **how)
-    return slots.drawn()
+        how: dict[str, Any] = {"seed": bracket.seed, "numbers": numbers, "tested": bracket.team, "greedy": greedy}
+        yield play_rounds(game, *sides, adversary=everyone, observers=observers, **how)
 
 
 class _Slots(Observer):
@@ -184,15 +197,20 @@ def _bracket(
         "margin": torch.cat([p.margin for p in parts]).tolist(),
     }
     items = [Decision(**dict(zip(columns, line, strict=True))) for line in zip(*columns.values(), strict=True)]
+    return facts_of(bracket), items
+
+
+def facts_of(bracket: Bracket) -> DecisionFacts:
+    """What all rows of the bracket share."""
     own, foe = bracket.policy, bracket.opponent
-    facts = DecisionFacts(
+    return DecisionFacts(
         scenario=bracket.scenario,
         policy=own.name,
         method=own.card.method,
         opponent=foe.name if foe else "",
-        epsilon=attack.threat.epsilon,
+        epsilon=bracket.attack.threat.epsilon,
         attack=bracket.attack_name,
-        attack_parameters=parameters_json({own.card.role: attack}),
+        attack_parameters=parameters_json({own.card.role: bracket.attack}),
         rounds=bracket.rounds,
         seed=bracket.seed,
         cell=bracket.id,
@@ -202,4 +220,3 @@ def _bracket(
         instructions=instructions(),
         versions=json.dumps(computed_by() | bracket.game.versions, sort_keys=True),
     )
-    return facts, items

@@ -170,5 +170,9 @@ class CertifySettings(Played):
     decisions: int = Field(
         320, ge=1, le=1_000_000, description="Decisions that are looked at, drawn from all that the team makes."
     )
+    whole_rounds: bool = Field(
+        False,
+        description="Play the rounds greedily too, and tell in how many of them no adversary can change anything.",
+    )
 
     _epsilons = field_validator("epsilons")(radii)
