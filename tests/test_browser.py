@@ -24,7 +24,7 @@ from marlrobust.reports.replay import look
 from marlrobust.reports.replay_files import save
 from marlrobust.reports.tables import of
 from tests.synthetic import RECORD, attacked, frame, rounds
-from tests.test_recording import SMALL
+from tests.test_again import SMALL
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>&quot;"
 PHONE, PAPER = 390, 688  # pixels: a phone, and A4 without its margins
