@@ -23,6 +23,7 @@ from marlrobust.games.game import Decisions
 from marlrobust.games.pettingzoo import ParallelGame
 from marlrobust.policies.actions import Vectors
 from marlrobust.policies.adapters import as_policy, policy_for
+from marlrobust.policies.layers import Stack, TwoHidden
 from marlrobust.policies.policy import Policy
 
 D, K, N = 6, 2, 40
@@ -246,6 +247,14 @@ def test_kinds_that_do_not_fit_are_told() -> None:
 class Choosing:
     def logits(self, decisions: Decisions) -> Tensor:
         return decisions.dense[:, :5]
+
+
+def test_nothing_that_reads_logits_takes_vectors_for_them() -> None:
+    """Certificates and integers would prove, and turn, the largest number of a vector."""
+    hidden = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, K))
+    assert TwoHidden.of(as_policy(hidden)) is not None
+    assert TwoHidden.of(as_policy(hidden, None, BOX)) is None
+    assert Stack.of(as_policy(hidden, None, BOX)) is not None
 
 
 def test_a_policy_with_memory_may_act_in_vectors() -> None:

@@ -50,10 +50,10 @@ class Group:
 def refuse_other_actions(group: Group, what: str) -> None:
     """Raises UserError where the group's agents do something else than choose between actions that are all legal."""
     if group.box is not None or group.masked:
-        does = (
-            f"acts by vectors of numbers ({group.box})" if group.box is not None else "has actions that are not legal"
+        does = "has actions that are not legal" if group.box is None else f"acts by vectors of numbers, {group.box}"
+        raise UserError(
+            f"{what} for agents that choose between actions, all of them legal; the role '{group.role}' here {does}"
         )
-        raise UserError(f"{what} for agents that choose between actions, all of them legal; a {group.role} here {does}")
 
 
 def can_swap(groups: Sequence[Group]) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from marlrobust.policies.actions import is_continuous
 from marlrobust.policies.adapters.states import StatePolicy
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy
 from marlrobust.policies.state_layer import StateLayer, compress_if_sparse, linear_of_states
@@ -161,7 +162,9 @@ class TwoHidden:
 
     @classmethod
     def of(cls, policy: Any) -> TwoHidden | None:
-        """None where the policy, or network, is something else."""
+        """None where the policy, or network, is something else, or gives vectors: what reads it reads logits."""
+        if is_continuous(policy):
+            return None
         network = network_of(policy)
         if type(network) is MeanFieldNetwork:
             return _of_mean_field(network) if _plain(network) else None
