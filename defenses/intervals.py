@@ -5,6 +5,9 @@ In float32 and for learning. What is certified is computed by `marlrobust.polici
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -22,13 +25,26 @@ def worst_logits(
     are negative, the decision is proven. Their cross-entropy to `actions` is the loss of Gowal et al. 2018, with the
     last layer taken as margins.
     """
-    return logits_and_worst(network, states, mean_actions, epsilon, actions)[1]
+    return bounded(network, states, mean_actions, epsilon, lambda logits: actions).worst
 
 
-def logits_and_worst(
-    network: MeanFieldNetwork, states: Tensor | SparseStates, mean_actions: Tensor, epsilon: float, actions: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The clean logits (n, a), and `worst_logits`: the first layer is computed once for both."""
+class Bounded(NamedTuple):
+    """logits: (n, a), clean; worst: (n, a), `worst_logits` of actions (n,)."""
+
+    logits: Tensor
+    worst: Tensor
+    actions: Tensor
+
+
+def bounded(
+    network: MeanFieldNetwork,
+    states: Tensor | SparseStates,
+    mean_actions: Tensor,
+    epsilon: float,
+    choose: Callable[[Tensor], Tensor],
+) -> Bounded:
+    """The clean logits, and the worst of the actions that `choose` names when it sees them: the first layer is computed
+    once for both."""
     first = network.state(states)
     of_means: Tensor = network.hidden.bias
     hidden, h = network.hidden.weight, first.shape[1]
@@ -41,4 +57,6 @@ def logits_and_worst(
     radius = (high - low) / 2 @ of_states.abs()
     low, high = (centre - radius).relu(), (centre + radius).relu()
     logits: Tensor = network.out((first.relu() @ of_states + of_means).relu())
-    return logits, worst_margins((low + high) / 2, (high - low) / 2, network.out.weight, network.out.bias, actions)
+    actions = choose(logits.detach())
+    out = network.out
+    return Bounded(logits, worst_margins((low + high) / 2, (high - low) / 2, out.weight, out.bias, actions), actions)

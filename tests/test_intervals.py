@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD
-from marlrobust.defenses.intervals import logits_and_worst, worst_logits
+from marlrobust.defenses.intervals import bounded, worst_logits
 from marlrobust.games.game import Decisions
 from marlrobust.policies.boxes import Box, Layers
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldShape
@@ -55,7 +55,7 @@ def test_they_are_the_intervals_of_certificates_up_to_rounding() -> None:
 def test_without_a_radius_they_are_the_clean_margins() -> None:
     net, (states, mean_actions) = network(30), batch(40, 30)
     actions = torch.arange(40) % 4
-    logits, worst = logits_and_worst(net, states, mean_actions, 0.0, actions)
+    logits, worst, _ = bounded(net, states, mean_actions, 0.0, lambda logits: actions)
     torch.testing.assert_close(logits, net(states, mean_actions))
     torch.testing.assert_close(worst, margins(net, states, mean_actions, actions))
 

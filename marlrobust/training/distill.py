@@ -6,6 +6,7 @@ student learns that with the interval loss of Gowal et al. 2018 (`marlrobust.def
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from marlrobust.defenses.intervals import logits_and_worst
+from marlrobust.defenses.intervals import bounded
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions, Game, Group, Ints, can_swap
 from marlrobust.games.scenario import Scenario
@@ -149,7 +150,7 @@ class Pupil(MeanFieldLearner):
     ) -> None:
         super().__init__(policy, settings, role)
         self.teacher, self.learns_critic = teacher, learns_critic
-        self.sharpness, self.certainty = settings.sharpness, settings.certainty
+        self.sharpness, self.certainty, self.leeway = settings.sharpness, settings.certainty, settings.leeway
         mirrors = settings.game.symmetries(role) if settings.mirrors else ()
         shape = policy.shape
         self.replay = Replay(settings.replay_size, shape.state_size, shape.n_actions, symmetries=mirrors, taught=True)
@@ -172,14 +173,21 @@ class Pupil(MeanFieldLearner):
         return {"critic_loss": critic_loss, **self._imitate(batch, phase)}
 
     def _imitate(self, batch: Batch, phase: Phase) -> dict[str, float]:
-        """(1 - mu) CE(student, teacher's probabilities) + mu CE(worst logits, teacher's likeliest action)."""
-        actions, where = batch.taught.argmax(1), (batch.states, batch.mean_actions)
-        found = logits_and_worst(self.policy.actor, *where, phase.epsilon, actions)
-        logits, worst = (part / self.certainty for part in found)
+        """(1 - mu) CE(student, teacher's probabilities) + mu CE(worst logits, z): z is what the student does, if its
+        teacher does it often enough, else what the teacher does most."""
+        least = batch.taught.amax(1) + math.log(self.leeway)
+
+        def choose(own: Tensor) -> Tensor:
+            likeliest = own.argmax(1)
+            allowed = batch.taught.gather(1, likeliest[:, None])[:, 0] >= least
+            return torch.where(allowed, likeliest, batch.taught.argmax(1))
+
+        found = bounded(self.policy.actor, batch.states, batch.mean_actions, phase.epsilon, choose)
+        logits, worst, actions = found.logits / self.certainty, found.worst / self.certainty, found.actions
         own = F.cross_entropy(logits, F.softmax(self.sharpness * batch.taught, 1))
         proof = F.cross_entropy(worst, actions)
         self.step(self.actor_optimizer, (1 - phase.mu) * own + phase.mu * proof, phase.learning_rate)
-        pi = F.softmax(found[0].detach(), 1)
+        pi = F.softmax(found.logits.detach(), 1)
         return {
             "actor_loss": own.item(),
             "action_loss": proof.item(),

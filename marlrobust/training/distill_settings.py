@@ -28,6 +28,10 @@ class DistillSettings(LearningSettings):
     )
     # certain teachers make certain students, whose actions are easier to prove; they win more too
     sharpness: float = Field(2.0, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
+    # which of two opponents to hit is all the same to a teacher: a student that may choose proves more
+    leeway: float = Field(
+        0.3, gt=0, le=1, description="Share of the teacher's likeliest action that an action must have to be as good."
+    )
     # certificates are the same with any; where chance is no help, less of it wins more
     certainty: float = Field(1.0, gt=0, description="The student's logits end up that many times as large.")
     weight: float = Field(0.5, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
