@@ -55,6 +55,15 @@ class Acts:
         return actions.sum(1, keepdim=True)
 
 
+class Agent(nn.Module):
+    """As CleanRL writes them: no forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic, self.actor_mean = nn.Linear(D, 1), net()
+        self.actor_logstd = nn.Parameter(torch.zeros(1, K))
+
+
 FORMS: dict[str, Callable[[], Any]] = {
     "module": net,
     "function": lambda: lambda x: net()(x),
@@ -63,6 +72,7 @@ FORMS: dict[str, Callable[[], Any]] = {
     "a Gaussian": lambda: lambda x: Normal(net()(x), spread(x).exp()),
     "an independent one": lambda: lambda x: Independent(Normal(net()(x), spread(x).exp()), 1),
     "an object": Acts,
+    "CleanRL's": Agent,
     "float64": lambda: lambda x: net()(x).double(),
     "for each agent": lambda: [net()],
 }

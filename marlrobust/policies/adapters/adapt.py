@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gymnasium.spaces import Box
-from torch import nn
+from torch import Tensor, nn
 
 from marlrobust.errors import UserError
 from marlrobust.games.game import Group
@@ -42,7 +42,7 @@ def as_policy(thing: Any, observation_shape: Shape = None, box: Box | None = Non
     - an object with `initial_memory(n)` and `step(...)`: see `marlrobust.policies.memory`;
     - a model of Stable-Baselines3, TorchRL, RLlib or an ONNX session;
     - a `torch.nn.Module`, or any callable, of `states`, or of `states, mean_actions`; a module without `forward` acts
-      by its part `actor`, as CleanRL's do;
+      by its part `actor`, or by `actor_mean` and `actor_logstd`, as CleanRL's do;
     - a list, one of these for each agent by its index; or a dict from an agent's index to one.
 
     Its states are (n, *observation_shape), in the type and on the device of a module's weights. What it returns is
@@ -81,7 +81,7 @@ def as_policy(thing: Any, observation_shape: Shape = None, box: Box | None = Non
             f"{type(thing).__name__} is no policy: give a torch module, a function from observations to logits, "
             "or an object with logits(states)"
         )
-    return StatePolicy(Reads(function, observation_shape, _weights(function)), actions=vectors)
+    return StatePolicy(Reads(function, observation_shape, _weights(thing)), actions=vectors)
 
 
 def policy_for(thing: Any, group: Group) -> Policy:
@@ -123,6 +123,8 @@ def _acting_part(thing: Any) -> Callable[..., Any] | None:
     if not isinstance(thing, nn.Module) or getattr(thing.forward, "__func__", None) is not nn.Module.forward:
         return thing if callable(thing) else None
     parts = dict(thing.named_children())
+    if "actor_mean" in parts and isinstance(spread := getattr(thing, "actor_logstd", None), Tensor):
+        return lambda states: (parts["actor_mean"](states), spread)
     if "actor" not in parts or "network" in parts:
         raise UserError(
             f"{type(thing).__name__} has no forward: give the part of it that returns logits, "
