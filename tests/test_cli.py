@@ -173,6 +173,16 @@ def test_results_are_listed(attack: list[object], tmp_path: Path, monkeypatch: p
     assert len(list((tmp_path / "results").iterdir())) == 1
 
 
+def test_a_certification_prints_json_for_scripts(runs: Path, tmp_path: Path) -> None:
+    small = ["--game-option", "map_size=16", "--rounds", 1, "--steps", 6, "--decisions", 5, "--attack", "fgsm"]
+    flags = ["--runs", runs, "--scenario", "battle", "--policy", "mfac", "--eps", "0.01,0.1", "--out", tmp_path / "out"]
+    done = call("certify", *flags, *small, "--json")
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert [line["epsilon"] for line in content["decisions"]] == [0.01, 0.1]
+    assert all(Path(file).exists() for file in content["files"])
+
+
 def test_a_config_file_gives_settings_and_flags_win(attack: list[object], tmp_path: Path) -> None:
     settings = tmp_path / "sweep.yaml"
     settings.write_text("agents: [2]\nepsilons: [0.2]\npolicies: [mfac]\n")

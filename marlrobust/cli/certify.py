@@ -13,8 +13,10 @@ from marlrobust.cli.command import (
     config_option,
     game_options,
     given,
+    json_option,
     options,
     out_option,
+    print_json,
     runs_option,
     say,
     trust_option,
@@ -35,7 +37,8 @@ from marlrobust.rows import RECORD
 @runs_option
 @trust_option
 @out_option("Folder to write; that of an evaluation shows the bracket in its report.  [default: one of its own]")
-def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **flags: Any) -> None:
+@json_option
+def command(config: Path | None, runs: Path, trust: bool, out: Path | None, as_json: bool, **flags: Any) -> None:
     """Find how many decisions an adversary can turn: at least what an attack turns, at most what is not proven.
 
     \b
@@ -56,7 +59,7 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
     library = Library(runs, trust)
     library.choose(settings.policies, settings.roles())  # said at once: a policy that there is not
 
-    from marlrobust.cli.reporting import print_report
+    from marlrobust.cli import reporting
     from marlrobust.evaluation.certify import run_certify
     from marlrobust.evaluation.run import stored_evaluation
     from marlrobust.evaluation.whole_rounds import run_whole_rounds
@@ -64,12 +67,19 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, **fl
 
     rows, folder = run_certify(settings, library, out, say)
     table, written = bracket.write_bracket(rows, folder)
-    click.echo(bracket.terminal(table))
+    told, content = [bracket.terminal(table)], {"decisions": table.to_dict("records")}
     if settings.whole_rounds:
         table, more = whole_rounds.write_whole_rounds(run_whole_rounds(settings, library, folder, say), folder)
-        click.echo("\n" + whole_rounds.terminal(table))
+        told, content["whole_rounds"] = [*told, whole_rounds.terminal(table)], table.to_dict("records")
         written += more
+    done = stored_evaluation(folder, say) if (folder / RECORD).exists() else None
+    if as_json:
+        if done:
+            reporting.write(done)
+        print_json({"folder": folder, "files": written, **content})
+        return
+    click.echo("\n\n".join(told))
     for path in written:
         click.echo(path)
-    if (folder / RECORD).exists():
-        print_report(stored_evaluation(folder, say))
+    if done:
+        reporting.print_report(done)

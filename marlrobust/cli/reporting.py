@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from marlrobust.cli.command import print_json
 from marlrobust.evaluation.run import Evaluation
 from marlrobust.progress import Progress
 from marlrobust.reports.folder import write_report
-from marlrobust.reports.tables import of
+from marlrobust.reports.tables import Tables, of
 from marlrobust.reports.text import terminal
 
 
-def print_report(done: Evaluation, as_json: bool = False) -> None:
-    """Write the report of `done` into its folder; print its table, and where the files are."""
+def write(done: Evaluation) -> tuple[Tables, dict[str, Path]]:
+    """Write the report of `done` into its folder; its tables, and the files by name."""
     with Progress("report", "files") as progress:
         tables = of(done.rows, done.record.wholes, done.record.settings.get("until"))
-        written = write_report(tables, done.folder, done.record, progress.at)
+        return tables, write_report(tables, done.folder, done.record, progress.at)
+
+
+def print_report(done: Evaluation, as_json: bool = False) -> None:
+    """Write the report of `done`; print its table, and where the files are."""
+    tables, written = write(done)
     if as_json:
         print_json(
             {
