@@ -28,10 +28,11 @@ def refuse_misfit(attack: Any, continuous: bool) -> None:
     """Raises UserError for an attack on logits, made on a policy of continuous actions."""
     if not continuous or attack.continuous:
         return
-    fits = ", ".join(name for name in ATTACKS if ATTACKS[name].continuous)
+    known = {name: ATTACKS[name] for name in ATTACKS}
+    own = next((name for name, kind in known.items() if kind is type(attack)), type(attack).__name__)
     raise UserError(
-        f"{type(attack).__name__} needs a policy that chooses between actions, and this one's actions are vectors of "
-        f"numbers: take one of {fits}"
+        f"the attack '{own}' needs a policy that chooses between actions, and this one's actions are vectors of "
+        f"numbers: take one of {', '.join(name for name, kind in known.items() if kind.continuous)}"
     )
 
 
