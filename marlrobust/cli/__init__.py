@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 COMMANDS = (
-    *("train", "distill", "attack", "certify", "reproduce", "report", "compare", "replay"),
+    *("train", "distill", "attack", "certify", "reproduce", "report", "compare", "replay", "merge"),
     *("submit", "leaderboard", "list", "theory"),
 )
 """In the order of the help; each is `marlrobust.cli.NAME`, and is imported when it is asked for."""

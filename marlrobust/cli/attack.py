@@ -41,6 +41,7 @@ OUT = "Folder to write.  [default: one of its own under results/]"
     replays="--replays/--no-replays",
     greedy="--greedy/--sample",
     seed="--seed",
+    shard="--shard",
     workers="--workers",
     device="--device",
 )

@@ -68,6 +68,10 @@ def evaluate(settings: SweepSettings, library: Library, out: Path | None, *, com
 
     checked_device(settings.device)
     planned = plan(settings, policies, library)
+    if settings.shard:
+        from marlrobust.evaluation.shards import part_of
+
+        planned = part_of(planned, settings.shard)
     folder = out or own_folder(planned.id, [*dict.fromkeys(p.scenario for p in policies), *_words(settings, policies)])
     for note in planned.notes:
         say(note)

@@ -12,6 +12,7 @@ from marlrobust.config import Settings
 from marlrobust.errors import UserError
 from marlrobust.games import SCENARIOS, Scenario, check_name, make_scenario
 from marlrobust.games.scenario import Teams, roles_of, team_numbers
+from marlrobust.policies.proofs import BRANCHES, Bounds
 
 
 class Named(Settings):
@@ -54,6 +55,21 @@ def number(value: Any) -> Any:
 
 
 Radii = Annotated[tuple[Annotated[float, BeforeValidator(number)], ...], BeforeValidator(several)]
+
+
+def part(value: Any) -> Any:
+    """`3/16` as (3, 16)."""
+    if isinstance(value, str):
+        i, slash, n = value.partition("/")
+        if not (slash and i.strip().isdigit() and n.strip().isdigit()):
+            raise ValueError("a shard is its number, and how many there are, as in 3/16")
+        value = (int(i), int(n))
+    if isinstance(value, tuple | list) and len(value) == 2 and not 1 <= value[0] <= value[1]:
+        raise ValueError(f"shards are numbered from 1: there is no {value[0]}/{value[1]}")
+    return value
+
+
+Shard = Annotated[tuple[int, int], BeforeValidator(part)]
 Counts = Annotated[tuple[int, ...], BeforeValidator(several)]
 
 
@@ -148,10 +164,19 @@ class SweepSettings(Played):
     replays: bool = Field(
         True, description="Record a round of each policy, clean and attacked, to be watched in the report."
     )
+    shard: Shard | None = Field(
+        None, description="Play one part of the evaluation, as in 3/16; 'marlrobust merge' puts the parts together."
+    )
     workers: int = Field(1, ge=1, le=1024, description="Processes side by side.  [default: one per core]")
     device: str = Field("cpu", description="cpu or cuda.")
 
     _epsilons = field_validator("epsilons")(radii)
+
+    @model_validator(mode="after")
+    def _parts(self) -> SweepSettings:
+        if self.shard and self.until is not None:
+            raise ValueError("--until and --shard do not go together: what one part needs, another does not know")
+        return self
 
     @field_validator("agents")
     @classmethod
@@ -169,6 +194,10 @@ class CertifySettings(Played):
     rounds: int = Field(20, ge=1, le=1_000_000, description="Rounds that are played.")
     decisions: int = Field(
         320, ge=1, le=1_000_000, description="Decisions that are looked at, drawn from all that the team makes."
+    )
+    bounds: Bounds = Field("crown", description="How far a proof goes, each beyond those before it.")
+    branches: int = Field(
+        BRANCHES, ge=2, le=10**6, description="Parts per action, at most, into which 'complete' splits what is open."
     )
     whole_rounds: bool = Field(
         False,
