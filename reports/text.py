@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from marlrobust.metrics import WIN
+from marlrobust.metrics import WIN, Metric
+from marlrobust.reports.comparisons import LEVEL
 from marlrobust.reports.labels import DASH, GROUP, USUAL, attack_name, heading, label, measured, number
 from marlrobust.reports.tables import metrics_of
 from marlrobust.rows import NOT_ATTACKED
@@ -19,7 +20,13 @@ WIDTH = 80
 MOST = 60
 """Lines of a scenario that the terminal shows."""
 
-WORDS = {"scenario", "setting", "attack", "norm", "features", "victims", "method", "policy", "opponent", "checks"}
+DIFFERS = "attack changes"
+"""What the same rounds without the attack have otherwise, as far as paired tests tell."""
+
+WORDS = {
+    *("scenario", "setting", "attack", "norm", "features", "victims", "method", "policy", "opponent", "checks"),
+    DIFFERS,
+}
 """Columns of words, not numbers."""
 
 FORMATS: dict[str, Callable[[Any], str]] = {
@@ -42,6 +49,7 @@ def headings(lines: pd.DataFrame) -> dict[str, str]:
     found |= {"attacked": "attacked_agents", "method": "method", "policy": "policy", "rounds": "rounds"}
     for m in metrics:
         found |= {heading(m): m.mean, f"{heading(m)} (paper)": f"paper_{m.mean}"}
+    found[DIFFERS] = f"{metrics[0].short}_p"
     draws = {"draws": "draw_rate"} if WIN in metrics else {}
     turned = {name: column for name, column in TURNED.items() if shown(lines, column)}
     return found | draws | {"decisions": "decisions", **turned, "steps": "steps_mean", "checks": "checks"}
@@ -72,7 +80,13 @@ def table1(lines: pd.DataFrame) -> pd.DataFrame:
                 text[name] = means + spread.where(means != DASH, "")
             else:
                 text[name] = means if whose else lines.apply(measured, axis=1, metric=m)
+    text[DIFFERS] = lines.apply(_changed, axis=1, metrics=metrics)
     return pd.DataFrame(text, dtype="str").reset_index(drop=True)
+
+
+def _changed(line: Any, metrics: Sequence[Metric]) -> str:
+    """`reward, kills`: the metrics of which a test, corrected for all lines, says that the attack changes them."""
+    return ", ".join(heading(m) for m in metrics if line[f"{m.short}_p"] < LEVEL) or DASH
 
 
 def constant(lines: pd.DataFrame) -> list[str]:

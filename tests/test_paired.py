@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,13 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as oracle
 from statsmodels.stats.multitest import multipletests
 
+from marlrobust.metrics import KILLS
 from marlrobust.reports import paired, statistics
 from marlrobust.reports.cells import cells_of, pairs
+from marlrobust.reports.comparisons import marked
+from marlrobust.reports.labels import DASH
 from marlrobust.reports.tables import table
+from marlrobust.reports.text import table1
 from tests.synthetic import ATTACKED, attacked, frame, rounds, row
 
 
@@ -107,6 +112,7 @@ def test_a_table_tests_each_attacked_cell_against_its_clean_one_and_corrects_for
     assert lines.loc[16, "win_p"] == pytest.approx(2 * 2 / 2**10)
     assert lines.loc[8, "win_p"] == 1.0
     assert lines["win_p"].isna().tolist() == [True, False, False]
+    assert table1(table(made))["attack changes"].tolist() == [DASH, DASH, "win rate"]
     assert (lines.loc[16, "win_change"], lines.loc[8, "win_change"]) == (-1.0, 0.0)
 
 
@@ -123,6 +129,18 @@ def test_the_best_and_what_cannot_be_told_from_it_are_marked() -> None:
     assert (marks["mfac"] == "") is (best == "romfac")
     alone = table(made[made["policy"] == "mfac"])
     assert alone["reward_mark"].tolist() == [""]
+
+
+def test_the_best_is_read_by_the_metrics_direction() -> None:
+    made = frame(
+        *(row(round=i, policy=name, kills=kills + i % 2) for name, kills in (("a", 10), ("b", 40)) for i in range(9))
+    )
+    lines, cells = table(made).set_index("policy", drop=False), {cell["cell"]: cell for cell in cells_of(made)}
+    for metric, best in ((KILLS, "b"), (replace(KILLS, better="lower"), "a")):
+        for wanted, marked_ in ((1, best), (-1, "ab".replace(best, ""))):
+            found = marked(lines, cells, ["attacked_agents"], metric, wanted)
+            assert found[marked_] == "best"
+            assert sorted(found) == ["", "best"]
 
 
 def test_chance_marks_hardly_anybody_as_worse() -> None:
