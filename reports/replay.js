@@ -150,8 +150,8 @@ class Player {
     let before = performance.now();
     const tick = now => {
       if (!this.playing) return;
-      this.share += (now - before) / 1000 * Number(this.part("speed").value);
-      before = now;
+      this.share += Math.max(now - before, 0) / 1000 * Number(this.part("speed").value);  // a frame may have begun before
+      before = Math.max(now, before);
       this.step += Math.floor(this.share);
       this.share %= 1;
       if (this.step >= this.last) { this.step = this.last; this.pause(); }
