@@ -10,10 +10,11 @@ import torch
 
 from marlrobust.attacks import Threat
 from marlrobust.attacks.gradient import PGD
-from marlrobust.evaluation import recording, rollout
+from marlrobust.evaluation import recording
 from marlrobust.evaluation.observer import Observer
 from marlrobust.evaluation.recording import Recorder
 from marlrobust.evaluation.rollout import Adversary, play_rounds
+from marlrobust.evaluation.side import Side
 from marlrobust.games import make_scenario
 from marlrobust.games.magent.engine import MagentGame
 from marlrobust.policies.mean_field import MeanFieldPolicy
@@ -132,7 +133,7 @@ def test_frames_survive_their_bytes() -> None:
 def test_nobody_pays_for_a_recorder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a witness nothing is asked of the game, and nothing is compared; with one the rows stay bit for bit."""
     with_recorder = one_round("battle", 3)[1]
-    for kind, method in ((MagentGame, "stage"), (MagentGame, "places"), (rollout._Side, "acted")):
+    for kind, method in ((MagentGame, "stage"), (MagentGame, "places"), (Side, "acted")):
         monkeypatch.setattr(kind, method, None)
     monkeypatch.setattr(Recorder, "began", Observer.stepped)
     without = _alone()
