@@ -36,6 +36,8 @@ def test_bundling_rounds_weights_and_keeps_the_card(runs: Path, filled: Path) ->
         assert torch.equal(after.state_dict()[name], value.half().float())
     assert new.hash != old.hash
     assert (new.method, new.rounds, new.settings, new.versions) == (old.method, old.rounds, old.settings, old.versions)
+    for log in ("battle/mfac/train.csv", "battle/romfac/train.csv"):  # for a report's training curves
+        assert (filled / log).read_bytes() == (runs / log).read_bytes()
 
 
 def test_prey_come_from_a2c_and_a2c_brings_nothing_else(filled: Path) -> None:

@@ -14,11 +14,12 @@ import pandas as pd
 import torch
 
 from marlrobust.errors import UserError
+from marlrobust.files import write_bytes
 from marlrobust.games import SCENARIOS
 from marlrobust.games.scenario import roles_of
 from marlrobust.policies.card import Card, Results, load_card, save_card
 from marlrobust.policies.checkpoint import load_policy, save_policy
-from marlrobust.policies.library import ZOO, bundled
+from marlrobust.policies.library import LOG, ZOO, bundled
 from marlrobust.training.state import STATE
 
 MOST_BYTES = 25_000_000
@@ -26,7 +27,8 @@ MEASURED = ("rounds", "win_rate", "kills_mean", "reward_mean", "flip_rate")
 
 
 def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
-    """Copy every trained policy under `runs` into `zoo`, its weights rounded to float16; returns their files.
+    """Copy every trained policy under `runs` into `zoo`, its weights rounded to float16, with the log of its training;
+    returns their files.
 
     Adversaries stay those of their policies, whose hashes change. Raises UserError where all of them together are above
     MOST_BYTES, one is not trained to its end, or there are none.
@@ -41,6 +43,8 @@ def bundle(runs: Path, zoo: Path = ZOO) -> list[Path]:
         card = card.model_copy(update={"against": hashes.get(card.against, card.against)})
         folder = zoo / scenario / name
         hashes[card.hash] = save_policy(folder, policy, card, dtype=torch.float16).hash
+        if (log := path.with_name(LOG)).is_file():
+            write_bytes(folder / LOG, log.read_bytes())  # for a report's training curves
         written.append(folder / path.name)
     if not written:
         raise UserError(f"there are no policies under {runs}")
