@@ -90,7 +90,7 @@ def _strength(line: dict[Any, Any] | None) -> dict[str, Any]:
         "small": _left(line),
         "mark": line["mark"],
         "checks": line["checks"],
-        "interval": measured(line, REWARD),
+        "interval": measured(line, REWARD).partition(" ")[2],
     }
 
 
