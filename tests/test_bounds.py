@@ -14,6 +14,7 @@ from marlrobust.games.game import Decisions
 from marlrobust.policies import bounds
 from marlrobust.policies.bounds import certify
 from marlrobust.policies.boxes import Box, Layers
+from marlrobust.policies.crown import tightened
 from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.mean_field import MeanFieldNetwork, MeanFieldPolicy, MeanFieldShape
 
@@ -86,7 +87,7 @@ def test_the_bound_holds_and_crown_is_tighter() -> None:
     actions = net(states, mean_actions).argmax(1)
     box = Box.around(Layers(two_hidden(net)), states, mean_actions, 0.1)
     by_intervals = box.by_intervals(actions)
-    by_crown = bounds.by_crown(box, actions)
+    by_crown = bounds.by_crown(tightened(box), actions)
     rng = torch.Generator().manual_seed(3)
     least = torch.full((40,), torch.inf)
     for _ in range(500):

@@ -46,9 +46,11 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, as_j
 
     marlrobust certify --policy zoo:battle/certified --eps 0.01,0.03,0.075 --whole-rounds
 
+    marlrobust certify --policy romfac --eps 0.03 --bounds complete      # a second or more per decision
+
     A decision is proven if its likeliest action is the same for every state within epsilon. The proofs (intervals and
-    CROWN) count float32's rounding. With --whole-rounds: a round is proven if every decision of the attacked agents is;
-    nothing that an adversary shows them then changes anything in it.
+    CROWN, if no others are asked for) count float32's rounding. With --whole-rounds: a round is proven if every
+    decision of the attacked agents is; nothing that an adversary shows them then changes anything in it.
     """
     from marlrobust.attacks import ATTACKS
     from marlrobust.policies.library import Library

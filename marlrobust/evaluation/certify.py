@@ -32,6 +32,7 @@ from marlrobust.policies.bounds import CHUNK, certify
 from marlrobust.policies.layers import TwoHidden
 from marlrobust.policies.library import Library, StoredPolicy, StoredTeam
 from marlrobust.policies.policy import Policy
+from marlrobust.policies.proofs import Bounds
 from marlrobust.progress import Progress
 from marlrobust.rows import Decision, DecisionFacts, Round, slug
 from marlrobust.streams import stream, torch_stream
@@ -54,6 +55,8 @@ class Bracket:
     rounds: int
     decisions: int
     seed: int
+    bounds: Bounds
+    branches: int
 
     @property
     def drawn_from(self) -> list[Any]:
@@ -66,7 +69,12 @@ class Bracket:
     def id(self) -> str:
         """Digest of all that its rows depend on."""
         attack = {"class": class_of(self.attack), **self.attack.parameters()}
-        return digest([*self.drawn_from, attack, *self.computed_by])[:16]
+        return digest([*self.drawn_from, attack, self.proofs, *self.computed_by])[:16]
+
+    @property
+    def proofs(self) -> list[Any]:
+        """How they are made."""
+        return [self.bounds, self.branches if self.bounds == "complete" else 0]
 
     @property
     def computed_by(self) -> list[Any]:
@@ -119,7 +127,7 @@ def plan_brackets(settings: CertifySettings, library: Library) -> list[Bracket]:
             )
         for epsilon in settings.epsilons:
             attack = make_attack(settings.attack, "l_inf", epsilon, "all", group).resolved(policy, library)
-            shared = settings.model_dump(include={"rounds", "decisions", "seed"})
+            shared = settings.model_dump(include={"rounds", "decisions", "seed", "bounds", "branches"})
             who: dict[str, Any] = {"scenario": chosen.scenario, "team": match.team, "policy": policy}
             who |= {"game": match.game, "opponent": match.opponent}
             brackets.append(Bracket(**who, attack=attack, attack_name=settings.attack.name, **shared))
@@ -185,9 +193,11 @@ def _bracket(
     with torch.no_grad():
         flipped = policy.logits(moved).argmax(1) != policy.logits(decisions).argmax(1)
     parts = []
-    for first in range(0, len(decisions), CHUNK):
-        part = decisions.take(slice(first, first + CHUNK))
-        parts.append(certify(policy, part.dense, part.mean_actions, attack.threat.epsilon))
+    size = CHUNK if bracket.bounds in ("intervals", "crown") else 2  # which take a second per decision
+    for first in range(0, len(decisions), size):
+        part = decisions.take(slice(first, first + size))
+        how: dict[str, Any] = {"by": bracket.bounds, "branches": bracket.branches}
+        parts.append(certify(policy, part.dense, part.mean_actions, attack.threat.epsilon, **how))
         wrote(len(part))
     columns = {
         "decision": list(range(len(decisions))),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from marlrobust.errors import UserError
 from marlrobust.policies.boxes import Box, Layers, worst_margins
+from marlrobust.policies.branching import by_alpha
 from marlrobust.policies.crown import through_second, tightened, usual_lines
 from marlrobust.policies.layers import TwoHidden
+from marlrobust.policies.proofs import BRANCHES, Bounds
 
 CHUNK = 32  # states bounded together
-Bounds = Literal["intervals", "crown"]
-"""How far a proof goes, each beyond those before it."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,22 @@ class Certificate:
 
 
 @torch.no_grad()
-def certify(policy: Any, states: Tensor, mean_actions: Tensor, epsilon: float, *, by: Bounds = "crown") -> Certificate:
+def certify(
+    policy: Any,
+    states: Tensor,
+    mean_actions: Tensor,
+    epsilon: float,
+    *,
+    by: Bounds = "crown",
+    branches: int = BRANCHES,
+) -> Certificate:
     """Whether the likeliest action of each of `states` (n, d) can change inside the box of radius `epsilon`.
 
     policy: whatever has two hidden ReLU layers and nothing else (`TwoHidden`), or its network. mean_actions: (n, a),
     not perturbed; (n, 0) where they are not read. by: intervals (Gowal et al. 2018); crown, backwards through both
-    hidden layers, for the states that they leave open (Zhang et al. 2018). Raises ValueError for a negative epsilon,
-    UserError for another kind of policy.
+    hidden layers (Zhang et al. 2018); alpha, the same by chosen slopes; complete, in up to `branches` parts per action
+    (see `branching`): each for what those before it leave open. Raises ValueError for a negative epsilon, UserError for
+    another kind of policy.
     """
     network = _taken(policy, epsilon)
     actions = network.forward(states, mean_actions).argmax(1)
@@ -49,7 +58,7 @@ def certify(policy: Any, states: Tensor, mean_actions: Tensor, epsilon: float, *
         intervals[rows] = low > 0
         open_ = (low <= 0).nonzero()[:, 0]
         if len(open_) and by != "intervals":
-            low[open_] = torch.maximum(low[open_], by_crown(box.only(open_), actions[rows][open_]))
+            low[open_] = torch.maximum(low[open_], _backwards(box.only(open_), actions[rows][open_], by, branches))
         margin[rows] = low
     return Certificate(margin > 0, intervals, margin)
 
@@ -96,7 +105,17 @@ def _taken(policy: Any, epsilon: float) -> TwoHidden:
     return network
 
 
-def by_crown(box: Box, actions: Tensor) -> Tensor:
+def _backwards(box: Box, actions: Tensor, by: Bounds, branches: int) -> Tensor:
     """A lower bound (n,) of the least margin of `actions` (n,), with the second layer's intervals tightened first."""
     box = tightened(box)
+    low = by_crown(box, actions)
+    open_ = (low <= 0).nonzero()[:, 0]
+    if len(open_) and by != "crown":
+        tighter = by_alpha(box.only(open_), actions[open_], branches if by != "alpha" else 0)
+        low[open_] = torch.maximum(low[open_], tighter)
+    return low
+
+
+def by_crown(box: Box, actions: Tensor) -> Tensor:
+    """The same, of a box that is tightened, by the usual slopes."""
     return box.least(through_second(box, *box.layers.margins(actions), usual_lines(box)), actions)

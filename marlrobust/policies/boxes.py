@@ -69,8 +69,16 @@ class Box:
 
     def only(self, rows: Tensor) -> Box:
         """The same for some of the states."""
-        names = ("centre", "low1", "high1", "constant", "low2", "high2", "rounding")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        return Box(self.layers, self.epsilon, *(part[rows] for part in self._tensors))
+
+    def joined(self, other: Box) -> Box:
+        """The states of both."""
+        pairs = zip(self._tensors, other._tensors, strict=True)
+        return Box(self.layers, self.epsilon, *(torch.cat(pair) for pair in pairs))
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.centre, self.low1, self.high1, self.constant, self.low2, self.high2, self.rounding
 
     def _rounding(self, states: Tensor | SparseStates, mean_actions: Tensor, embedded: Tensor) -> Tensor:
         """How far (n, a) float32 logits may be from exact ones, anywhere in the box.
