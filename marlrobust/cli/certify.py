@@ -30,6 +30,7 @@ from marlrobust.rows import RECORD
 @options(CertifySettings, scenario="--game --scenario", team="--team", opponent="--opponent", rounds="--rounds")
 @game_options
 @options(CertifySettings, seed="--seed")
+@options(CertifySettings, bounds="--bounds", branches="--branches")
 @click.option(
     "--whole-rounds", is_flag=True, default=None, help=CertifySettings.model_fields["whole_rounds"].description
 )
