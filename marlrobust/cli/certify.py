@@ -44,9 +44,7 @@ def command(config: Path | None, runs: Path, trust: bool, out: Path | None, as_j
 
     \b
     marlrobust certify --policy romfac --eps 0.001,0.01,0.075 --rounds 20
-
-    marlrobust certify --policy zoo:battle/certified --eps 0.01,0.03,0.075 --whole-rounds
-
+    marlrobust certify --policy zoo:battle/romfac1 --eps 0.001,0.01 --whole-rounds
     marlrobust certify --policy romfac --eps 0.03 --bounds complete      # a second or more per decision
 
     A decision is proven if its likeliest action is the same for every state within epsilon. The proofs (intervals and
