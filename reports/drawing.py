@@ -183,8 +183,11 @@ def curves(panel: Axes, part: pd.DataFrame, x: str, metric: Metric, styles: Mapp
         panel.set_ylim(-0.04, 1.04)
 
 
-def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int], dashed: str = "") -> None:
-    """One legend for all panels, below them. trainings: of all lines; dashed: what dashed lines are, if there are."""
+def legend(
+    figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int], dashed: str = "", rings: bool = False
+) -> None:
+    """One legend for all panels, below them. trainings: of all lines; dashed: what dashed lines are, if there are;
+    rings: whether each run is drawn too."""
     keys: list[Artist] = [
         Line2D([], [], color=colour, marker=marker, markersize=6.5, linewidth=2, label=name)
         for name, (colour, marker) in styles.items()
@@ -193,6 +196,9 @@ def legend(figure: Figure, styles: Mapping[str, Style], trainings: pd.Series[int
         keys.append(Line2D([], [], color=LIGHT["faint"], label=f"{dashed}, same colour", **DASHED))
     if (trainings > 1).any():
         keys.append(Patch(color=LIGHT["faint"], alpha=0.3, linewidth=0, label="band: 95 % over training runs"))
+    if rings and (trainings > 1).any():
+        ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markersize": 4.5, "linewidth": 0}
+        keys.append(Line2D([], [], color=LIGHT["faint"], label="ring: one training run", **ring))
     room = int(figure.get_figwidth() * LETTERS) - 6  # letters in a line, marks and gaps included
     columns = max(1, min(len(keys), room // (6 + max(len(str(key.get_label())) for key in keys))))
     columns = math.ceil(len(keys) / math.ceil(len(keys) / columns))  # lines of about one length

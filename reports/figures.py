@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -59,7 +60,7 @@ def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True, narro
 
     A panel per attack (with one epsilon, see `tables.one_epsilon`), setting and scenario in which there is the metric;
     those of a scenario are beside each other and share an axis. Of a method with several training runs the mean of
-    their means is shown, with a band for the 95 % interval over runs, and a dot for each run: see
+    their means is shown, with a band for the 95 % interval over runs, and a ring for each run: see
     `tables.over_trainings`. narrow: for a phone; paper: draw Table 1 of the paper, thin and dashed, where the paper's
     protocol was played.
     """
@@ -79,7 +80,7 @@ def figure(tables: Tables, metric: Metric = REWARD, *, paper: bool = True, narro
                 _paper_curves(panel, part, metric, styles)
             drawing.curves(panel, part, "attacked_agents", metric, styles)
             _runs(panel, part, runs, metric, styles)
-        drawing.legend(drawn, styles, lines["trainings"], dashed)
+        drawing.legend(drawn, styles, lines["trainings"], dashed, rings=True)
     return drawn
 
 
@@ -161,11 +162,12 @@ def _over_counts(panel: Axes, part: pd.DataFrame, metric: Metric, what: str) -> 
 
 
 def _runs(panel: Axes, part: pd.DataFrame, runs: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> None:
-    """A dot for each run of the methods of this panel that have several."""
+    """A ring for each run of the methods of this panel that have several."""
     several = part.loc[part["trainings"] > 1, "method"].unique()
     here = runs[(runs[PANEL] == part[PANEL].iloc[0]).all(axis=1) & runs["method"].isin(several)]
     for method, own in here.groupby("method", sort=False):
-        panel.scatter(own["attacked_agents"], own[metric.mean], s=9, color=styles[label(str(method))][0], zorder=2.5)
+        look: dict[str, Any] = {"facecolors": "none", "edgecolors": styles[label(str(method))][0], "linewidths": 1.2}
+        panel.scatter(own["attacked_agents"], own[metric.mean], s=20, zorder=2.5, **look)
 
 
 def _paper_curves(panel: Axes, part: pd.DataFrame, metric: Metric, styles: dict[str, Style]) -> None:

@@ -179,8 +179,8 @@ def test_ticks_and_titles_do_not_run_into_each_other() -> None:
         assert not any(one.overlaps(other) for one, other in combinations(shown, 2)) or "\n" in titles[1].get_text()
 
 
-def test_each_training_run_is_a_dot() -> None:
+def test_each_training_run_is_a_ring() -> None:
     rows = frame(*runs_of("mfac", THREE, [0, 1, 2]), *runs_of("romfac", {"r": [1.0, 2.0]}, [0]))
     panel = figures.figure(of(rows)).axes[0]
-    (dots,) = [drawn for drawn in panel.collections if isinstance(drawn, PathCollection)]
-    assert sorted(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx([101, 101, 112, 112, 121, 121])
+    (rings,) = [drawn for drawn in panel.collections if isinstance(drawn, PathCollection)]
+    assert sorted(np.asarray(rings.get_offsets())[:, 1]) == pytest.approx([101, 101, 112, 112, 121, 121])
