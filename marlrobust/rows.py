@@ -195,7 +195,9 @@ class PolicyFacts(_Part):
     seed: int
     hash: str
     seconds: float = 0.0  # that its training took; 0 where it is not known
-    log: str = ""  # a copy of its training's log, in the evaluation's folder
+    log: str = Field(
+        "", pattern=r"^(training/[\w+.,=-]+)?$"
+    )  # a copy of its training's log, in the evaluation's folder
 
 
 class Whole(_Part):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from marlrobust.errors import UserError
 from marlrobust.reports.learning import POINTS, figure, stored_curves, thinned
 from marlrobust.rows import PolicyFacts, Record
 from tests.synthetic import RECORD
@@ -15,7 +17,8 @@ from tests.test_cli import call
 
 def record(*logs: str) -> Record:
     facts = {"scenario": "battle", "role": "soldier", "rounds": 9, "planned_rounds": 9, "seed": 0, "hash": "abc"}
-    policies = [PolicyFacts.model_validate({**facts, "name": log, "method": "mfac", "log": log}) for log in logs]
+    made = [{**facts, "name": log, "method": "mfac", "log": f"training/{log}"} for log in logs]
+    policies = map(PolicyFacts.model_validate, made)
     return RECORD.model_copy(update={"policies": tuple(policies)})
 
 
@@ -35,10 +38,21 @@ def test_an_evaluation_takes_the_logs_of_its_policies_along(runs: Path, tmp_path
     assert (tmp_path / "out" / "report.html").read_text() == page
 
 
+def test_a_folder_from_elsewhere_names_no_file_outside_it(tmp_path: Path) -> None:
+    odd = record("good.csv")
+    facts = odd.policies[0].model_copy(update={"log": "training/../../secret.csv"})
+    odd.model_copy(update={"policies": (facts,)}).write(tmp_path)
+    with pytest.raises(UserError, match="log"):
+        Record.read(tmp_path)
+
+
 def test_what_is_no_log_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "good.csv").write_text("iteration,rounds,reward,mu,epsilon\n1,8,-3.5,0,0\n2,16,4,0.1,0.075\n")
-    (tmp_path / "bad.csv").write_text("loss\nhigh\n")
-    (tmp_path / "odd.csv").write_text("rounds,reward,mu,epsilon\nmany,1,2,3\n")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "good.csv").write_text(
+        "iteration,rounds,reward,mu,epsilon\n1,8,-3.5,0,0\n2,16,4,0.1,0.075\n"
+    )
+    (tmp_path / "training" / "bad.csv").write_text("loss\nhigh\n")
+    (tmp_path / "training" / "odd.csv").write_text("rounds,reward,mu,epsilon\nmany,1,2,3\n")
     found = stored_curves(tmp_path, record("good.csv", "bad.csv", "odd.csv", "none.csv"))
     assert found["policy"].tolist() == ["good.csv"] * 2
     assert found["mu"].tolist() == [0, 0.1]
@@ -48,7 +62,8 @@ def test_what_is_no_log_is_left_out(tmp_path: Path) -> None:
 
 def test_the_schedules_are_drawn_below_the_reward(tmp_path: Path) -> None:
     lines = [f"{i},{8 * i},{i},{0.1 * (i > 50)},{0.075 * (i > 50)}" for i in range(1, 101)]
-    (tmp_path / "a.csv").write_text("\n".join(["iteration,rounds,reward,mu,epsilon", *lines]))
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "a.csv").write_text("\n".join(["iteration,rounds,reward,mu,epsilon", *lines]))
     curves = stored_curves(tmp_path, record("a.csv"))
     for narrow in (False, True):
         panels = figure(curves, narrow).axes
