@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,18 +164,24 @@ def test_its_teacher_plays_less_and_less(runs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", ["first", "second"])
-def test_a_teacher_of_one_side_is_asked_in_the_mirror_on_the_other(side: str, runs: Path, tmp_path: Path) -> None:
+def test_of_one_side_the_other_is_learned_in_its_mirror(side: str, runs: Path, tmp_path: Path) -> None:
+    """What is drawn is a state that was seen with what the teacher said of it, or both in the mirror."""
     cast: Any = begin(runs, tmp_path, side=side).trainer.cast
-    teacher = cast.students["soldier"].learner.teacher
-    cast.game.reset(np.arange(4), np.array([False, True, False, True]))
+    assert cast.matchup(0).swapped.tolist() == [side == "second"] * 4
+    learner = cast.students["soldier"].learner
+    cast.game.reset(np.arange(4), cast.matchup(0).swapped)
     seen = cast.game.observe(0)
-    home = (seen.round % 2 == 1) == (side == "second")
+    at = learner.see(seen)
+    batch = learner.replay.batch(np.repeat(at, 10))
+    which = np.tile([0, 1], len(batch.actions) // 2)
+    plain = batch.states.dense().clone()
+    turned = learner.replay.mirrors.turn(batch, which)
     (mirror,) = (m for m in Battle(map_size=16).symmetries("soldier")[:1])  # left to right
-    told, plain = teacher.logits(seen), teacher.policy.logits(seen)
-    assert torch.equal(told[home], plain[home])
-    assert not torch.equal(told[~home], plain[~home])
-    mirrored = replace(seen, states=torch.from_numpy(mirror.of_states(seen.dense.numpy())))
-    torch.testing.assert_close(told[~home], teacher.policy.logits(mirrored)[~home][:, mirror.actions])
+    assert np.array_equal(turned.states.dense()[0::2].numpy(), plain[0::2].numpy())
+    np.testing.assert_allclose(turned.states.dense()[1::2].numpy(), mirror.of_states(plain[1::2].numpy()))
+    said = learner.asked(seen).detach()[np.repeat(np.arange(len(at)), 10)]
+    assert torch.equal(turned.taught[0::2], said[0::2])
+    assert torch.equal(turned.taught[1::2][:, mirror.actions], said[1::2])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +203,8 @@ def test_what_cannot_be_is_said(asked: dict[str, Any], sentence: str, runs: Path
 def test_settings_say_what_they_are_and_a_bundled_teacher_its_game(tmp_path: Path) -> None:
     assert [k for k, f in DistillSettings.model_fields.items() if not (f.description or "").endswith(".")] == []
     made = distill_settings({}, {"teacher": "zoo:pursuit/mfac"})
-    assert made.game == Pursuit()
+    assert (made.game, made.certainty, made.leeway) == (Pursuit(), 3.0, 0.3)
+    assert distill_settings({"certainty": 2.0}, {"teacher": "zoo:pursuit/mfac"}).certainty == 2.0
     assert distill_settings({}, {"teacher": "zoo:romfac1"}).game == Battle()
     (tmp_path / "config.yaml").write_text(dump(made))
     assert distill_settings(load(tmp_path / "config.yaml"), {}) == made

@@ -58,6 +58,9 @@ class Scenario(Settings):
     preset: ClassVar[dict[str, Any]] = {}
     """What training settings are in this game, where they are not the usual ones."""
 
+    distilled: ClassVar[dict[str, Any]] = {}
+    """What the settings of a distillation are in this game, where they are not the usual ones."""
+
     short: ClassVar[dict[str, Any]] = {}
     """The same for a training of minutes."""
 

@@ -7,7 +7,7 @@ student learns that with the interval loss of Gowal et al. 2018 (`marlrobust.def
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,24 +78,24 @@ class Distillation:
             torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
             policy = MeanFieldPolicy(group.state_size, group.n_actions, hidden=s.hidden, embedding=s.embedding)
         (card,) = (p.card for p in stored.policies if p.card.role == group.role)
-        teaching = Teacher(teacher, self.game, None if s.side == "both" else between_sides(s.game, group.role), s.side)
         if not (isinstance(teacher, MeanFieldPolicy) and teacher.shape == policy.shape and card.critic):
-            return Pupil(policy, s, group.role, teaching, learns_critic=True)
+            return Pupil(policy, s, group.role, teacher, learns_critic=True)
         policy.critic.load_state_dict(teacher.critic.state_dict())
-        return Pupil(policy, s, group.role, teaching, learns_critic=False)
+        return Pupil(policy, s, group.role, teacher, learns_critic=False)
 
     def matchup(self, iteration: int) -> Matchup:
-        """See `Cast.matchup`. Every other round is played on the other side, where the teams can change sides."""
+        """See `Cast.matchup`. If no side was asked for, every other round is played on the other one."""
         s, groups, size = self.settings, self.game.groups, self.game.rounds
         done = iteration * size / self.total_rounds
         taught = round(size * max(1 - done / s.teacher_share, 0.0)) if s.teacher_share else 0
         risen = min(done / s.ramp, 1.0)
         falling = min((1 - done) / s.cooling, 1.0)
+        turned = np.arange(size) % 2 == 1 if s.side == "both" else np.full(size, s.side == "second")
         return Matchup(
             players=tuple(
                 Guided(self.students[g.role], taught) if g.team == 0 else self.opponents[g.role] for g in groups
             ),
-            swapped=can_swap(groups) & (np.arange(size) % 2 == 1),
+            swapped=can_swap(groups) & turned,
             phase=Phase(s.weight * risen, s.epsilon * risen, 0.0, s.learning_rate * falling, s.replay_ratio),
         )
 
@@ -114,33 +114,6 @@ def between_sides(scenario: Scenario, role: str) -> Symmetry:
     return min(known, key=lambda mirror: float(np.abs(mirror.of_states(starts[0]).mean(0) - starts[1].mean(0)).sum()))
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """What a policy says in the rounds of `game`: on the side where it is not asked, what it says in the mirror."""
-
-    policy: Policy
-    game: Game
-    mirror: Symmetry | None
-    side: str
-
-    @torch.no_grad()
-    def logits(self, decisions: Decisions) -> Tensor:
-        """See `Policy.logits`; ours reads compressed states, others get them dense."""
-        if self.mirror is None and type(self.policy) is MeanFieldPolicy:
-            return self.policy.logits(decisions)
-        states, means = decisions.dense, decisions.mean_actions
-        away = torch.from_numpy(self.game.swapped[decisions.round] != (self.side == "second"))
-        if self.mirror is None or not away.any():
-            return self.policy.logits(decisions.showing(states))
-        actions = torch.from_numpy(self.mirror.actions)
-        states, means = states.clone(), means.clone()
-        states[away] = torch.from_numpy(self.mirror.of_states(states[away].numpy()))
-        means[away] = means[away][:, actions.argsort()]
-        logits = self.policy.logits(replace(decisions, states=states, mean_actions=means))
-        logits[away] = logits[away][:, actions]
-        return logits
-
-
 class Pupil(MeanFieldLearner):
     """A learner (see `Learner`) that learns what its teacher does; its critic, if it has none to begin with, as
     Algorithm 1 says."""
@@ -151,7 +124,7 @@ class Pupil(MeanFieldLearner):
         super().__init__(policy, settings, role)
         self.teacher, self.learns_critic = teacher, learns_critic
         self.sharpness, self.certainty, self.leeway = settings.sharpness, settings.certainty, settings.leeway
-        mirrors = settings.game.symmetries(role) if settings.mirrors else ()
+        mirrors = () if settings.side == "both" else (between_sides(settings.game, role),)
         shape = policy.shape
         self.replay = Replay(settings.replay_size, shape.state_size, shape.n_actions, symmetries=mirrors, taught=True)
 
@@ -159,8 +132,14 @@ class Pupil(MeanFieldLearner):
         """See `Learner.see`; the teacher is asked at once."""
         at = self.replay.see(decisions)
         if len(at):
-            self.replay.taught[at] = self.teacher.logits(decisions).cpu().numpy()
+            with torch.no_grad():
+                self.replay.taught[at] = self.asked(decisions).cpu().numpy()
         return at
+
+    def asked(self, decisions: Decisions) -> Tensor:
+        """The teacher's logits (n, a); ours reads compressed states, others get them dense."""
+        ours = type(self.teacher) is MeanFieldPolicy
+        return self.teacher.logits(decisions if ours else decisions.showing(decisions.dense))
 
     def update(self, batch: Batch, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """One step of the actor, and of the critic where it learns; returns METRICS. The flip rate is the share of
@@ -211,6 +190,6 @@ class Guided:
         learner: Any = self.teaches.learner
         logits = learner.policy.logits(decisions)
         if n := int(np.searchsorted(decisions.round, self.taught)):
-            logits[:n] = learner.sharpness * learner.teacher.logits(decisions.take(slice(n)))
+            logits[:n] = learner.sharpness * learner.asked(decisions.take(slice(n)))
         actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
         return Acted(actions, actions, np.arange(len(actions)) >= n)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from marlrobust.config import resolve
+from marlrobust.games import kind_of
 from marlrobust.policies.library import BUNDLED
-from marlrobust.training.settings import MOST_ROUNDS, LearningSettings
+from marlrobust.training.settings import BATTLE, MOST_ROUNDS, LearningSettings
 
 
 class DistillSettings(LearningSettings):
@@ -22,41 +23,45 @@ class DistillSettings(LearningSettings):
     opponent: str | None = Field(None, description="Whom the team plays; if not given, the scenario's opponent.")
     hidden: int = Field(256, ge=1, le=16_384, description="Width of the student's hidden layers.")
     embedding: int = Field(64, ge=1, le=16_384, description="Width of the layer that reads the mean action.")
-    rounds: int = Field(160, ge=1, le=MOST_ROUNDS, description="Rounds of the whole training.")
+    rounds: int = Field(88, ge=1, le=MOST_ROUNDS, description="Rounds of the whole training.")
     teacher_share: float = Field(
         0.3, ge=0, le=1, description="Share of the training in which the teacher plays too, less and less."
     )
-    # certain teachers make certain students, whose actions are easier to prove; they win more too
-    sharpness: float = Field(2.0, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
+    # in battle a student that is too certain walks up and down before the last opponents
+    sharpness: float = Field(0.7, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
     # which of two opponents to hit is all the same to a teacher: a student that may choose proves more
     leeway: float = Field(
-        0.3, gt=0, le=1, description="Share of the teacher's likeliest action that an action must have to be as good."
+        1.0, gt=0, le=1, description="Share of the teacher's likeliest action that an action must have to be as good."
     )
     # certificates are the same with any; where chance is no help, less of it wins more
     certainty: float = Field(1.0, gt=0, description="The student's logits end up that many times as large.")
-    weight: float = Field(0.5, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
+    # what is learned by intervals holds a little less far in exact proofs
+    epsilon: float = Field(0.08, ge=0, description="l_inf radius of the interval loss; take more than is to be proven.")
+    weight: float = Field(0.35, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
     ramp: float = Field(0.6, gt=0, le=1, description="Share of the training in which weight and epsilon rise.")
     cooling: float = Field(
         0.4, gt=0, le=1, description="Share of the training in which the step size falls, at its end."
     )
     learning_rate: float = Field(5e-4, gt=0, description="Step size of the optimiser.")
     batch_size: int = Field(256, ge=1, le=1_000_000, description="Decisions per update.")
-    replay_ratio: float = Field(8.0, gt=0, description="Decisions learned from per decision played.")
-    mirrors: bool = Field(False, description="Ask the teacher in the game's mirrors too, where it has some.")
+    replay_ratio: float = Field(7.0, gt=0, description="Decisions learned from per decision played.")
     # a team trained by self-play can be at home on one side, and stall on the other
     side: Literal["both", "first", "second"] = Field(
-        "both", description="Side on which the teacher is asked; of one alone, on the other it is asked in the mirror."
+        "both", description="Side that is played; of one alone, the other is learned in its mirror."
     )
+    mirrors: Literal[False] = Field(False, description="Of other trainings: a distillation has a side.")
 
 
 def distill_settings(given: dict[str, Any], asked: dict[str, Any]) -> DistillSettings:
     """Settings of a distillation from what a file gives and what flags ask for; the second wins. Raises UserError that
     names what does not fit.
 
-    A game's presets are for learning from rewards: they are left alone, and rounds are as long as tests play them. A
-    bundled teacher's name says its game: `zoo:pursuit/mfac`.
+    Above the game's own settings for it (`Scenario.distilled`), not above its presets for learning from rewards: rounds
+    are as long as tests play them. A bundled teacher's name says its game: `zoo:pursuit/mfac`.
     """
     teacher = str({**given, **asked}.get("teacher", ""))
     of, slash, _ = teacher.removeprefix(BUNDLED).partition("/")
     bundled = {"scenario": of} if teacher.startswith(BUNDLED) and slash else {}
-    return resolve(DistillSettings, bundled, given, asked)
+    game = {**bundled, **given, **asked}.get("scenario", BATTLE)
+    distilled = kind_of(game)[0].distilled if isinstance(game, str) else {}
+    return resolve(DistillSettings, distilled, bundled, given, asked)

@@ -35,6 +35,16 @@ class Pursuit(Scenario):
         "attack_steps": 10,  # a team made robust against 5 is turned by 10
         "robust_entropy": 0.1,  # with 0.05 and this mu_max the policy can fall into one action, for good
     }
+    # a prey is caught by whoever does not hesitate
+    distilled: ClassVar[dict[str, Any]] = {
+        "rounds": 52,
+        "parallel_rounds": 4,
+        "sharpness": 2.0,
+        "certainty": 3.0,
+        "leeway": 0.3,
+        "weight": 0.6,
+        "replay_ratio": 4.5,
+    }
     short: ClassVar[dict[str, Any]] = {
         "normal_rounds": 40,
         "opponent_rounds": 40,
