@@ -200,7 +200,7 @@ def test_each_number_may_have_limits_of_its_own() -> None:
             assert bool((shown != states).any(1).all())
     one = Threat(epsilon=0.3, low=0.0, high=1.0)
     each = Threat(epsilon=0.3, low=[0.0] * 3, high=[1.0] * 3)
-    delta = torch.tensor([[0.3, -0.3, 0.2]])
+    delta = torch.tensor([[0.3, -0.3, 0.2]]).repeat(3, 1)
     assert torch.equal(one.deliver(states, delta), each.deliver(states, delta))
     assert Threat(low=low).parameters()["low"] == [0.0, None, 0.5]
     with pytest.raises(UserError, match="a range of 2 features, the states have 3"):
