@@ -10,7 +10,7 @@ from marlrobust.registry import Registry, imported
 
 if TYPE_CHECKING:
     from marlrobust.defenses.losses import Loss
-    from marlrobust.policies.mean_field import MeanFieldPolicy
+    from marlrobust.policies.recurrent import Trainable
 
 
 LOSSES = "marlrobust.defenses.losses"
@@ -35,7 +35,7 @@ class Method:
     loops: bool = True
     cast_name: str = SELF_PLAY
 
-    def loss(self, policy: MeanFieldPolicy, *, gamma: float, tau: float) -> Loss:
+    def loss(self, policy: Trainable, *, gamma: float, tau: float) -> Loss:
         """Its loss, for the policy that learns. gamma: discount; tau: how far targets move per update."""
         found: Any = imported(self.loss_name)  # only now: names are known without torch
         loss: Loss = found(policy, gamma, tau) if isinstance(found, type) else found

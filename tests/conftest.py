@@ -97,4 +97,6 @@ def fighters(tmp_path_factory: pytest.TempPathFactory) -> MeanFieldPolicy:
         replay_ratio=1.0,
         **SHORT,
     )
-    return trained.students["soldier"].learner.policy
+    policy = trained.students["soldier"].learner.policy
+    assert isinstance(policy, MeanFieldPolicy)
+    return policy

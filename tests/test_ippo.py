@@ -183,7 +183,7 @@ def test_a_ratio_that_is_clipped_moves_nothing() -> None:
     ahead = found._replace(log_pi=found.log_pi + torch.where(good, -1.0, 1.0))  # e and 1 / e times as likely now
     before = [p.clone() for p in it.policy.actor.parameters()]
     for seen, moves in ((ahead, False), (found, True)):
-        it.update(batch, seen, Phase(0.0, 0.0, entropy=0.0, learning_rate=1e-2), torch.Generator())
+        it.update(it.asked(batch), seen, Phase(0.0, 0.0, entropy=0.0, learning_rate=1e-2), torch.Generator())
         still = [torch.equal(a, b) for a, b in zip(before, it.policy.actor.parameters(), strict=True)]
         assert all(still) is not moves
 
@@ -196,9 +196,11 @@ def test_the_action_loss_makes_the_actor_robust() -> None:
         it, batch = learner(), one_batch()
         found = judged(it)
         for _ in range(100):
-            metrics = it.update(batch, found, Phase(mu, 0.1, 0.01, learning_rate=3e-3), torch.Generator())
+            metrics = it.update(it.asked(batch), found, Phase(mu, 0.1, 0.01, learning_rate=3e-3), torch.Generator())
             assert (metrics["action_loss"] > 0) is (mu > 0)
-        flips[mu] = it.update(batch, found, Phase(1e-9, 0.1, 0.01, learning_rate=0.0), torch.Generator())["flip_rate"]
+        flips[mu] = it.update(it.asked(batch), found, Phase(1e-9, 0.1, 0.01, learning_rate=0.0), torch.Generator())[
+            "flip_rate"
+        ]
     assert flips[1.0] < 0.5 * flips[0.0]
 
 

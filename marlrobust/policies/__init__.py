@@ -7,7 +7,10 @@ from marlrobust.registry import Registry
 NETWORKS: Registry[Any] = Registry(
     "network",
     "marlrobust.networks",
-    {"mean_field": "marlrobust.policies.mean_field:MeanFieldPolicy"},
+    {
+        "mean_field": "marlrobust.policies.mean_field:MeanFieldPolicy",
+        "recurrent": "marlrobust.policies.recurrent:RecurrentPolicy",
+    },
     base="torch.nn:Module",
 )
 """What a stored policy's weights belong to, by the name in its card: a `torch.nn.Module` that is made from the card's

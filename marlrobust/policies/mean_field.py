@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -48,6 +50,8 @@ class MeanFieldNetwork(nn.Module):
 
 class MeanFieldPolicy(nn.Module):
     """A trained team's actor and critic."""
+
+    network: ClassVar[str] = "mean_field"
 
     def __init__(
         self, state_size: int, n_actions: int, *, hidden: int = 256, embedding: int = 64, mean_field: bool = True

@@ -60,6 +60,22 @@ class Memories:
         return torch.from_numpy(decisions.round * self.size + decisions.agent)
 
 
+class Acting:
+    """A policy, and what its agents remember of the rounds that are played."""
+
+    def __init__(self, policy: Any, rounds: int, size: int) -> None:
+        """As at the start of `rounds` rounds of `size` agents."""
+        self.policy, self.memories = policy, Memories(policy, rounds, size)
+
+    @torch.no_grad()
+    def logits(self, decisions: Decisions) -> Tensor:
+        """Logits (n, a) for what the agents are shown, which they remember: once for each step."""
+        carried = self.memories.carried(decisions)
+        answer: Tensor = self.policy.logits(carried)
+        self.memories.advance(carried)
+        return answer
+
+
 def _put(memory: Memory, places: Tensor, part: Memory) -> Memory:
     """`memory` with `part` at some of its rows; what decisions carry of it stays as it is."""
     if isinstance(memory, tuple):

@@ -15,6 +15,7 @@ LEARNERS: Registry[type[Algorithm]] = Registry(
     {
         "mean-field": "marlrobust.training.mean_field:MeanField",
         "ippo": "marlrobust.training.ippo:IPPO",
+        "ippo-gru": "marlrobust.training.ippo_gru:RecurrentIPPO",
     },
     base="marlrobust.training.learner:Algorithm",
 )

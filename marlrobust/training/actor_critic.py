@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marlrobust.defenses.losses import After, Defended, Loss
-from marlrobust.games.game import Decisions, Ints
-from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.games.game import Decisions, Ints, of_rows
+from marlrobust.policies.recurrent import Trainable
 from marlrobust.training.learner import Chance, Phase, Transitions
 from marlrobust.training.replay import Batch, Replay
 from marlrobust.training.settings import LearningSettings
@@ -19,19 +20,19 @@ from marlrobust.training.state import below
 
 
 class Answer(NamedTuple):
-    """The actor's answer to n states, (n, a) each: logits, and what follows from them."""
+    """The actor's answer to n states, (n, a) each: logits, and what follows from them; memory: what the agents carried,
+    where they carry something."""
 
     logits: Tensor
     log_pi: Tensor
     pi: Tensor
+    memory: Any = None
 
 
 class ActorCritic:
     """Base of a learner (see `Learner`): it says when to learn, and from which losses."""
 
-    def __init__(
-        self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss | None = None
-    ) -> None:
+    def __init__(self, policy: Trainable, settings: LearningSettings, role: str, loss: Loss | None = None) -> None:
         """role: of the agents that it learns for; loss: of the defence, where there is one."""
         s = self.settings = settings
         self.policy, self.loss = policy.to(s.device), loss
@@ -99,6 +100,7 @@ class ActorCritic:
     def _defended(self, batch: Batch, answer: Answer, n: int, phase: Phase, rng: torch.Generator) -> Defended:
         """The first n of a batch, as a defence's loss takes them."""
         decisions = Decisions.of(batch.states.first(n), batch.mean_actions[:n])
+        decisions = replace(decisions, memory=of_rows(answer.memory, slice(n)))
         following = Decisions.of(batch.next_states.first(n), batch.new_mean_actions[:n])
         after = After(batch.actions[:n], batch.rewards[:n], batch.terminal[:n], following, phase.learning_rate)
         steps = self.settings.attack_steps

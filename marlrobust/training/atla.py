@@ -15,6 +15,7 @@ from marlrobust.attacks.threat import Threat
 from marlrobust.attacks.values import Aimed
 from marlrobust.errors import UserError
 from marlrobust.games.game import Bools, Decisions
+from marlrobust.policies.mean_field import MeanFieldPolicy
 from marlrobust.policies.policy import Policy, sample_actions
 from marlrobust.streams import torch_stream
 from marlrobust.training.adversary import Driven, Frozen, attacked_agents, turned
@@ -41,7 +42,10 @@ class InTurns:
         (self.group,) = groups
         role = self.game.groups[self.group].role
         self.team = play.students[role]
-        self.adversary = Student.of(MeanFieldLearner(copy.deepcopy(self.team.learner.policy), settings, role))
+        policy = self.team.learner.policy
+        if not isinstance(policy, MeanFieldPolicy):
+            raise UserError("atla begins with the critic of a mean-field policy: choose another learner, or method")
+        self.adversary = Student.of(MeanFieldLearner(copy.deepcopy(policy), settings, role))
         self.students = {**play.students, ADVERSARY: self.adversary}
         self.first = -(-settings.normal_rounds // self.game.rounds)
         self.total_rounds = 2 * play.total_rounds - self.first * self.game.rounds
@@ -70,8 +74,10 @@ class InTurns:
     def _begin(self) -> None:
         """The adversary begins with what the team's critic says at M_norm."""
         learner = self.adversary.learner
+        policy = self.team.learner.policy
         assert isinstance(learner, MeanFieldLearner)
-        begun = turned(self.team.learner.policy).state_dict()
+        assert isinstance(policy, MeanFieldPolicy)
+        begun = turned(policy).state_dict()
         for network in (learner.policy, learner.target):
             network.load_state_dict(begun)
 

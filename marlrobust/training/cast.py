@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from marlrobust.games.game import Bools, Decisions, Game, Ints
-from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.recurrent import Trainable
 from marlrobust.training.learner import Learner, Phase
 from marlrobust.training.settings import LearningSettings
 from marlrobust.training.state import below
@@ -22,8 +22,8 @@ class Student:
     """One policy that learns: its learner, and its policy as it was at M_norm (`past`), and long before (`young`)."""
 
     learner: Learner
-    past: MeanFieldPolicy
-    young: MeanFieldPolicy
+    past: Trainable
+    young: Trainable
 
     @classmethod
     def of(cls, learner: Learner) -> Student:

@@ -6,6 +6,7 @@ action, as the paper's does, so that all that asks a critic can ask this one; V 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -21,7 +22,8 @@ from marlrobust.defenses.methods import Method
 from marlrobust.errors import UserError
 from marlrobust.games.game import Decisions, Group, Ints
 from marlrobust.policies.mean_field import MeanFieldPolicy
-from marlrobust.training.actor_critic import ActorCritic
+from marlrobust.policies.recurrent import Trainable
+from marlrobust.training.actor_critic import ActorCritic, Answer
 from marlrobust.training.learner import Algorithm, Chance, Learner, Phase
 from marlrobust.training.replay import Batch
 from marlrobust.training.settings import LearningSettings, TrainSettings
@@ -54,12 +56,18 @@ class Judged(NamedTuple):
     values: Tensor
 
 
+class Asked(NamedTuple):
+    """A batch of n transitions, the actor's answer, and Q of all actions (n, a), both differentiable."""
+
+    batch: Batch
+    answer: Answer
+    q: Tensor
+
+
 class IPPOLearner(ActorCritic):
     """Actor and critic of one role."""
 
-    def __init__(
-        self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss, algorithm: IPPO
-    ) -> None:
+    def __init__(self, policy: Trainable, settings: LearningSettings, role: str, loss: Loss, algorithm: IPPO) -> None:
         super().__init__(policy, settings, role, loss)
         self.algorithm = algorithm
 
@@ -79,39 +87,48 @@ class IPPOLearner(ActorCritic):
         if len(own):
             with self.precisely():
                 judged = self._judged()
-            for _ in range(self.algorithm.epochs):
-                chance.draws.shuffle(own)
-                for at in np.array_split(own, -(-len(own) // self.settings.batch_size)):
-                    batch = self.replay.batch(at).to(self.device)
-                    drawn = Judged(*(column[at].to(self.device) for column in judged))
-                    with self.precisely():
-                        metrics.append(self.update(batch, drawn, phase, chance.attack))
+                for _ in range(self.algorithm.epochs):
+                    for at in self._parts(own, chance.draws):
+                        drawn = Judged(*(column[at].to(self.device) for column in judged))
+                        metrics.append(self.update(self._ask(at), drawn, phase, chance.attack))
         self.replay.clear()
         return metrics
+
+    def _parts(self, at: Ints, draws: np.random.Generator | None) -> Sequence[Ints]:
+        """The transitions `at` (n,) in parts of a batch each, drawn in any order, or as they stand."""
+        if draws is not None:
+            draws.shuffle(at)
+        return np.array_split(at, -(-len(at) // self.settings.batch_size))
+
+    def _ask(self, at: Ints) -> Asked:
+        """The transitions at `at` (n,), and what actor and critic say to them."""
+        return self.asked(self.replay.batch(at).to(self.device))
+
+    def asked(self, batch: Batch) -> Asked:
+        """A batch, and what actor and critic say to it."""
+        return Asked(batch, self.answer(batch), self.policy.critic(batch.states, batch.mean_actions))
 
     @torch.no_grad()
     def _judged(self) -> Judged:
         """All transitions of the batch of rounds, judged by the policy and the critic that lived through them."""
         n = len(self.replay)
         log_pi, values = torch.empty(n), torch.empty(n)
-        for at in np.array_split(np.arange(n), -(-n // self.settings.batch_size)):
-            batch = self.replay.batch(at).to(self.device)
-            answer = self.answer(batch)
+        for at in self._parts(np.arange(n), None):
+            batch, answer, q = self._ask(at)
             log_pi[at] = answer.log_pi.gather(1, batch.actions[:, None])[:, 0].cpu()
-            values[at] = (answer.pi * self.policy.critic(batch.states, batch.mean_actions)).sum(1).cpu()
+            values[at] = (answer.pi * q).sum(1).cpu()
         r = self.replay
         advantages = _advantages(
             values.numpy(), r.rewards[:n], r.terminal[:n], r.next[:n], self.settings.gamma, self.algorithm.trace
         )
         return Judged(log_pi, torch.from_numpy(advantages), torch.from_numpy(advantages) + values)
 
-    def update(self, batch: Batch, judged: Judged, phase: Phase, rng: torch.Generator) -> dict[str, float]:
+    def update(self, asked: Asked, judged: Judged, phase: Phase, rng: torch.Generator) -> dict[str, float]:
         """One step of critic and actor on a batch; returns METRICS."""
-        q = self.policy.critic(batch.states, batch.mean_actions)
+        batch, answer, q = asked
         critic_loss = F.mse_loss(q.gather(1, batch.actions[:, None])[:, 0], judged.values)
         self.step(self.critic_optimizer, critic_loss, phase.learning_rate)
 
-        answer = self.answer(batch)
         ratio = (answer.log_pi.gather(1, batch.actions[:, None])[:, 0] - judged.log_pi).exp()
         a = judged.advantages
         a = (a - a.mean()) / (a.std(correction=0) + 1e-8)

@@ -13,7 +13,7 @@ from torch import Tensor
 from marlrobust.defenses.methods import Method
 from marlrobust.games.game import Bools, Decisions, Floats, Group, Ints
 from marlrobust.parameters import Parameters
-from marlrobust.policies.mean_field import MeanFieldPolicy
+from marlrobust.policies.recurrent import Trainable
 
 if TYPE_CHECKING:
     from marlrobust.training.settings import TrainSettings
@@ -68,7 +68,10 @@ class Learner(Protocol):
     under way: `state` is all that it needs to go on to the same weights.
     """
 
-    policy: MeanFieldPolicy
+    @property
+    def policy(self) -> Trainable:
+        """What learns."""
+        ...
 
     def see(self, decisions: Decisions) -> Ints:
         """Keep what n agents see; returns where, (n,)."""

@@ -42,6 +42,8 @@ class MeanField(Algorithm):
 class MeanFieldLearner(ActorCritic):
     """Actor, critic and their targets of one role (all its teams share them)."""
 
+    policy: MeanFieldPolicy
+
     def __init__(
         self, policy: MeanFieldPolicy, settings: LearningSettings, role: str, loss: Loss | None = None
     ) -> None:

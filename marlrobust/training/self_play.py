@@ -12,6 +12,7 @@ import torch
 from marlrobust.defenses.methods import METHODS
 from marlrobust.games.game import Decisions, Game, Group, can_swap, refuse_other_actions
 from marlrobust.parameters import build
+from marlrobust.policies.memory import Acting
 from marlrobust.policies.policy import sample_actions
 from marlrobust.streams import stream
 from marlrobust.training import LEARNERS
@@ -71,11 +72,13 @@ class SelfPlay:
         """The first team learns; all others are played by their past in the first `past` rounds, in the first `young`
         of those by their young policies."""
         student = self.students[group.role]
+        of_all = (student.learner.policy, student.past, student.young)
+        now, then, long_ago = (Acting(policy, self.game.rounds, group.size) for policy in of_all)
         if group.team == 0:
-            return Learning(student, student)
+            return Learning(now, then, long_ago, student)
         # a student of its own whose group only its past plays is taught by nobody
         own = any(g.role == group.role for g in self.game.groups if g.team == 0)
-        return Learning(student, student if own or past < self.game.rounds else None, past, young)
+        return Learning(now, then, long_ago, student if own or past < self.game.rounds else None, past, young)
 
     def phase(self, m: int) -> Phase:
         """The schedules' values at round m."""
@@ -93,10 +96,12 @@ class SelfPlay:
 
 @dataclass(frozen=True)
 class Learning:
-    """A player (see `Player`) that acts as a student's policy does, in the first `past_rounds` rounds as its past, in
-    the first `young_rounds` of them as it was when it was young."""
+    """A player (see `Player`) that acts as a student does now, in the first `past_rounds` rounds as its past, in the
+    first `young_rounds` of them as it was when it was young."""
 
-    student: Student
+    now: Acting
+    past: Acting
+    young: Acting
     teaches: Student | None
     past_rounds: int = 0
     young_rounds: int = 0
@@ -105,11 +110,11 @@ class Learning:
     def act(self, decisions: Decisions, noise: np.random.Generator) -> Acted:
         """See `Player.act`."""
         uniforms = torch.from_numpy(noise.random(len(decisions), dtype=np.float32))
-        logits = self.student.learner.policy.logits(decisions)
+        logits = self.now.logits(decisions)
         n, young = (int(np.searchsorted(decisions.round, end)) for end in (self.past_rounds, self.young_rounds))
         if young < n:
-            logits[young:n] = self.student.past.logits(decisions)[young:n]
+            logits[young:n] = self.past.logits(decisions)[young:n]
         if young:
-            logits[:young] = self.student.young.logits(decisions)[:young]
+            logits[:young] = self.young.logits(decisions)[:young]
         actions = sample_actions(logits, uniforms.to(logits.device)).cpu().numpy()
         return Acted(actions, actions, np.arange(len(actions)) >= n)

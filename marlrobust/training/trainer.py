@@ -225,6 +225,7 @@ class Trainer:
                 method=cast.method,
                 scenario=s.scenario,
                 role=name,
+                network=policy.network,
                 shape=policy.shape.model_dump(),
                 critic=cast.critic,
                 seed=s.seed,
