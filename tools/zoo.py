@@ -22,7 +22,7 @@ from marlrobust.policies.checkpoint import load_policy, save_policy
 from marlrobust.policies.library import LOG, ZOO, bundled
 from marlrobust.training.state import STATE
 
-MOST_BYTES = 25_000_000
+MOST_BYTES = 40_000_000
 MEASURED = ("rounds", "win_rate", "kills_mean", "reward_mean", "flip_rate")
 
 
