@@ -25,7 +25,8 @@ from marlrobust.training.distill_settings import DistillSettings, distill_settin
 
 @click.command("distill", cls=Command)
 @options(DistillSettings, teacher="--from", scenario="--game --scenario", opponent="--opponent", seed="--seed")
-@options(DistillSettings, epsilon="--eps", weight="--weight", sharpness="--sharpness", rounds="--rounds")
+@options(DistillSettings, epsilon="--eps", weight="--weight", sharpness="--sharpness", side="--side")
+@options(DistillSettings, rounds="--rounds")
 @game_options
 @options(DistillSettings, device="--device")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
