@@ -41,11 +41,11 @@ def command(
     """Make a certified student of a team: it does what its teacher does, and most of its decisions are proven.
 
     \b
-    marlrobust distill --from zoo:battle/romfac1
-    marlrobust distill --from zoo:pursuit/mfac --eps 0.05
+    marlrobust distill --from zoo:battle/romfac1 --side second    # as zoo:battle/certified was made
+    marlrobust distill --from zoo:pursuit/mfac                    # and zoo:pursuit/certified
     marlrobust distill --from my_module:network --game pettingzoo:mpe2.simple_spread_v3
-    marlrobust distill --from zoo:battle/romfac1 --resume     # after an interruption
-    marlrobust certify --policy certified-romfac1 --eps 0.075 # how much of it is proven
+    marlrobust distill --from zoo:pursuit/mfac --resume           # after an interruption
+    marlrobust certify --policy zoo:battle/certified --eps 0.075  # how much of it is proven
 
     A decision is proven if its likeliest action is the same for every state within epsilon. The teacher may be any
     policy that can be attacked. Writes the student (safetensors, with a JSON card), train.csv with a row per batch of

@@ -23,12 +23,11 @@ class DistillSettings(LearningSettings):
     opponent: str | None = Field(None, description="Whom the team plays; if not given, the scenario's opponent.")
     hidden: int = Field(256, ge=1, le=16_384, description="Width of the student's hidden layers.")
     embedding: int = Field(64, ge=1, le=16_384, description="Width of the layer that reads the mean action.")
-    rounds: int = Field(88, ge=1, le=MOST_ROUNDS, description="Rounds of the whole training.")
+    rounds: int = Field(112, ge=1, le=MOST_ROUNDS, description="Rounds of the whole training.")
     teacher_share: float = Field(
         0.3, ge=0, le=1, description="Share of the training in which the teacher plays too, less and less."
     )
-    # in battle a student that is too certain walks up and down before the last opponents
-    sharpness: float = Field(0.7, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
+    sharpness: float = Field(3.0, gt=0, description="The teacher's logits are multiplied by it before they are taught.")
     # which of two opponents to hit is all the same to a teacher: a student that may choose proves more
     leeway: float = Field(
         1.0, gt=0, le=1, description="Share of the teacher's likeliest action that an action must have to be as good."
@@ -37,14 +36,14 @@ class DistillSettings(LearningSettings):
     certainty: float = Field(1.0, gt=0, description="The student's logits end up that many times as large.")
     # what is learned by intervals holds a little less far in exact proofs
     epsilon: float = Field(0.08, ge=0, description="l_inf radius of the interval loss; take more than is to be proven.")
-    weight: float = Field(0.35, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
+    weight: float = Field(0.6, ge=0, le=1, description="Largest weight of the interval loss; the rest is imitation.")
     ramp: float = Field(0.6, gt=0, le=1, description="Share of the training in which weight and epsilon rise.")
     cooling: float = Field(
         0.4, gt=0, le=1, description="Share of the training in which the step size falls, at its end."
     )
     learning_rate: float = Field(5e-4, gt=0, description="Step size of the optimiser.")
     batch_size: int = Field(256, ge=1, le=1_000_000, description="Decisions per update.")
-    replay_ratio: float = Field(7.0, gt=0, description="Decisions learned from per decision played.")
+    replay_ratio: float = Field(8.0, gt=0, description="Decisions learned from per decision played.")
     # a team trained by self-play can be at home on one side, and stall on the other
     side: Literal["both", "first", "second"] = Field(
         "both", description="Side that is played; of one alone, the other is learned in its mirror."
