@@ -25,7 +25,10 @@ SIDE = ["scenario", "policy", "policy_hash", "method", *SETTING]
 THREAT = ["epsilon", "norm", "features"]
 WHO = ["victims", "victims_parameters", "budget"]
 
-COUNTED = [*(metric.column for metric in METRICS), "draw", "steps", "decisions", "flips", "displacement", "proven"]
+COUNTED = [
+    *(metric.column for metric in METRICS),
+    *("draw", "steps", "cut", "swapped", "decisions", "flips", "displacement", "proven"),
+]
 """What is counted in each round."""
 
 Key = tuple[Any, ...]

@@ -1,4 +1,5 @@
-"""An evaluation that doubts itself: signs in the rows that an attack was too weak, so that a policy looks too good."""
+"""An evaluation that doubts itself: signs in the rows that an attack was too weak, so that a policy looks too good, or
+that a team is less than its mean."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from itertools import pairwise, permutations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from marlrobust.reports.cells import THREAT, WHO, Cell, clean_of, grouped
+from marlrobust.reports.cells import THREAT, WHO, Cell, Floats, clean_of, grouped
 from marlrobust.reports.statistics import mean_interval, wilson_interval
 
 
@@ -66,6 +68,16 @@ CHECKS = {
         "or what it does is no harm.",
         "play several counts, such as --agents 0,8,16",
     ),
+    "sides differ": Check(
+        "The team earns more on one side of the game than on the other: by more than a tenth of the usual reward, and "
+        "by more than chance explains. It may have learned one side alone. See the column swapped of the rows.",
+        "play a game of two equal teams, which changes sides by itself",
+    ),
+    "clock decides": Check(
+        "More than a quarter of the rounds end by the limit of steps, though the game can be won before. The team, or "
+        "its opponent, may stand about instead of finishing. See the column cut of the rows.",
+        "play a game that somebody wins",
+    ),
 }
 """Rewards and flips are compared round by round (the rounds of one number are pairs), by the 99 % t interval of their
 difference. All of it the wrong way raises a check; one that reaches further than `ROOM` that way leaves it open."""
@@ -77,6 +89,9 @@ STATES = {"checks": RAISED, "unclear": UNCLEAR, "passed": PASSED}
 ROOM = 0.1
 """A difference that passes: a share of the usual reward of a round, or of all decisions."""
 
+CUT = 0.25
+"""The share of rounds that may end by the limit of steps."""
+
 GRADIENT_FREE = {"random", "square"}
 FLIPPING = {"pgd", "fgsm", "mim", "margin", "apgd-ce", "apgd-dlr"}
 """Attacks that want other decisions: their flips can be compared."""
@@ -87,7 +102,7 @@ GRADIENT = FLIPPING | OTHER_LOSS
 
 def answers(cells: Sequence[Cell]) -> dict[Cell, dict[str, str]]:
     """Each cell to the checks that could be made of it, in the order of `CHECKS`, with their state."""
-    found = {cell: _probed(cell) for cell in cells}
+    found = {cell: _probed(cell) | _played(cell) for cell in cells}
     for check, weaker, stronger in _pairs(cells):
         usual = float(np.sqrt((weaker.rounds["reward"] ** 2).mean()))
         compared = [_wrong_way(stronger.rounds["reward"], weaker.rounds["reward"], ROOM * usual)]
@@ -113,6 +128,31 @@ def _probed(cell: Cell) -> dict[str, str]:
     if cell["attack"] not in OTHER_LOSS:
         shares["zero gradients"] = (zero, 0.1)
     return {name: _above(share, limit, states) for name, (share, limit) in shares.items() if not np.isnan(share)}
+
+
+def _played(cell: Cell) -> dict[str, str]:
+    """The checks of how the cell's rounds were played, whoever attacks."""
+    found = {}
+    reward, swapped, cut = (cell.arrays[name] for name in ("reward", "swapped", "cut"))
+    first, second = (reward[swapped == side] for side in (0, 1))
+    if min(len(first), len(second)) > 1:
+        found["sides differ"] = _apart(first, second, room=ROOM * float(np.sqrt((reward**2).mean())))
+    if len(cell.values("win")):
+        low, high = wilson_interval(int(cut.sum()), len(cut))
+        found["clock decides"] = RAISED if low > CUT else PASSED if high <= CUT else UNCLEAR
+    return found
+
+
+def _apart(one: Floats, other: Floats, *, room: float) -> str:
+    """Whether two means differ by more than `room`, and by more than chance explains: Welch's 99 % t interval."""
+    difference = one.mean() - other.mean()
+    if one.std() == other.std() == 0:
+        low = high = difference
+    else:
+        low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.99)
+    if abs(difference) > room and low * high > 0:
+        return RAISED
+    return PASSED if max(abs(low), abs(high)) <= room else UNCLEAR
 
 
 def _above(share: float, limit: float, states: int) -> str:

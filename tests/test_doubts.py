@@ -23,7 +23,9 @@ GRADIENTS = {"probe_zero_gradients": 0.0, "probe_loss_rises": 1.0}
 
 def states(*rows: dict[str, Any]) -> dict[str, str]:
     doubts = sections.doubts(table(frame(*rows)))
-    return {doubt["name"]: state for state, found in doubts.items() for doubt in found}
+    return {
+        doubt["name"]: state for state, found in doubts.items() for doubt in found if doubt["name"] != "clock decides"
+    }
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -53,6 +55,7 @@ def test_what_was_not_measured_or_has_no_partner_is_not_run() -> None:
     assert {name for name, state in told.items() if state == "not run"} == set(CHECKS) - {
         "random logits",
         "probabilities",
+        "clock decides",
     }
     assert set(states(*attacked(LOW)).values()) == {"not run"}
     assert states(*CLEAN, *attacked(LOW))["more victims help"] == "passed"
@@ -164,7 +167,7 @@ def test_the_page_puts_a_doubt_beside_its_number() -> None:
 
 
 def test_the_page_tells_passed_from_not_run_and_what_would_run_it() -> None:
-    quiet = page(frame(*CLEAN, *attacked(LOW)))
+    quiet = page(frame(*rounds([300.0, 301.0, 299.0, 300.0] * 8), *attacked(LOW * 8)))
     assert "<abbr" not in quiet
     passed, not_run = quiet.index("<h3>Passed"), quiet.index("<h3>Not run")
     assert passed < quiet.index("more victims help") < not_run
@@ -173,3 +176,28 @@ def test_the_page_tells_passed_from_not_run_and_what_would_run_it() -> None:
     assert "None of the checks is raised" not in quiet
     assert "None of the checks that\ncould be made is raised" in quiet
     assert "made on 1 of 1 attacked lines" in quiet
+
+
+def played(column: str, *parts: tuple[float, list[float]]) -> str:
+    """The state of a check of a cell whose rounds have these values in a column, with these rewards."""
+    rewards = [reward for _, own in parts for reward in own]
+    lines = [
+        line | {column: value}
+        for line, value in zip(attacked(rewards), [v for v, own in parts for _ in own], strict=True)
+    ]
+    doubts = sections.doubts(table(frame(*lines)))
+    check = {"swapped": "sides differ", "cut": "clock decides"}[column]
+    return next(state for state, found in doubts.items() for doubt in found if doubt["name"] == check)
+
+
+def test_a_team_that_is_better_on_one_side_is_doubted() -> None:
+    assert played("swapped", (True, HIGH), (False, LOW)) == "raised"
+    assert played("swapped", (True, LOW), (False, [100.0, 101.0, 99.0, 100.0])) == "passed"
+    assert played("swapped", (True, [0.0, 300.0, 100.0]), (False, LOW)) == "too few rounds"
+    assert played("swapped", (False, LOW)) == "not run"
+
+
+def test_rounds_that_end_by_the_limit_of_steps_are_doubted() -> None:
+    assert played("cut", (True, LOW * 5), (False, LOW)) == "raised"
+    assert played("cut", (True, LOW[:1]), (False, LOW * 8)) == "passed"
+    assert played("cut", (True, LOW[:1]), (False, LOW)) == "too few rounds"

@@ -28,7 +28,7 @@ from marlrobust.rows import Batch, Facts, Record, Round, parts
 
 SAME = (
     *("scenario", "team", "policy", "opponent", "attack", "attack_parameters", "epsilon", "norm", "features"),
-    *("attacked_agents", "victims", "budget", "game", "seed", "greedy"),
+    *("attacked_agents", "victims", "budget", "game", "seed", "greedy", "in_range"),
 )
 """In what a cell that is planned again agrees with the stored one."""
 
