@@ -7,5 +7,5 @@ from typing import Literal
 Bounds = Literal["intervals", "crown", "alpha", "complete"]
 """Each goes beyond those before it."""
 
-BRANCHES = 128
+BRANCHES = 2048
 """Parts into which a decision's box is split, at most, for each action that it could become."""
