@@ -37,9 +37,10 @@ STYLES: dict[str, Style] = {
     "sa-mfac3": ("#CC79A7", "D"),
     "romfac1": ("#56B4E9", "^"),
     "romfac": ("#0072B2", "v"),
+    "certified": ("#009E73", "P"),
     "a2c": ("#7F7F7F", "X"),
 }
-OTHERS = [("#009E73", "P"), ("#999933", "h"), ("#AA4499", "<"), ("#882255", ">"), ("#44AA99", "p")]
+OTHERS = [("#999933", "h"), ("#AA4499", "<"), ("#882255", ">"), ("#44AA99", "p")]
 
 # Tol's bright colours, none of which is a method's.
 ATTACKS = [

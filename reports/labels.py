@@ -28,9 +28,10 @@ METHODS = {
     "sa-mfac3": "SA-MFAC³",
     "romfac1": "RoMFAC¹",
     "romfac": "RoMFAC",
+    "certified": "certified",
     "a2c": "A2C",
 }
-"""Method to the name the paper prints, in the paper's order; the last is the yardstick, not a defence."""
+"""Method to the name the paper prints, in the paper's order, then others; the last is the yardstick, not a defence."""
 
 ACRONYMS = {"fgsm", "pgd", "mim", "apgd-ce", "apgd-dlr", "mad"}
 

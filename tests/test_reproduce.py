@@ -57,7 +57,7 @@ def test_the_experiments_file_has_two_tables() -> None:
 
 def test_the_fighters_are_the_bundled_ones_or_those_that_are_trained() -> None:
     ours = experiment.fighters(False, 1)
-    assert set(ours["policies"]) == {f"zoo:{name}" for name in experiment.METHODS}
+    assert set(ours["policies"]) == {f"zoo:{name}" for name in (*experiment.METHODS, *experiment.BESIDE)}
     assert ours["opponent"] == "zoo:a2c"
     own = experiment.fighters(True, 2)
     assert own["policies"][:6] == [*experiment.METHODS, "mfac-seed1"]

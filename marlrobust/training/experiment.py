@@ -22,6 +22,9 @@ from marlrobust.training.run import CONFIG
 from marlrobust.training.settings import TrainSettings
 
 METHODS = ("mfac", "romfac", "sa-mfac3", "sa-mfac", "romfac1")  # mfac first: it trains the shared start
+BESIDE = ("certified",)
+"""Bundled teams that are shown beside the five: what they are asked is the same, where they come from is not."""
+
 OPPONENT = "a2c"
 
 
@@ -53,9 +56,12 @@ def names(seeds: int) -> list[str]:
 
 
 def bundled_names(seeds: int | None) -> list[str]:
-    """The names of the bundled policies of the five methods: of the first `seeds` seeds, or of all."""
+    """The names of the bundled policies of the five methods, of the first `seeds` seeds or of all, and of those that
+    are shown beside them."""
     known = {p.name: p.card for p in bundled() if p.card.method in METHODS}
-    return [f"{BUNDLED}{name}" for name, card in known.items() if seeds is None or card.seed < seeds]
+    chosen = [name for name, card in known.items() if seeds is None or card.seed < seeds]
+    beside = dict.fromkeys(p.name for p in bundled() if p.card.method in BESIDE)
+    return [f"{BUNDLED}{name}" for name in (*chosen, *beside)]
 
 
 def train_everything(
