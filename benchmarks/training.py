@@ -2,8 +2,9 @@
 
     python -m benchmarks.training
 
-Both learn from the same replay, of rounds that the bundled plain policy plays against itself: "plain" on dense states
-and with the inner attack by autograd in float32, "ours" on compressed states and with the attack in 8-bit integers.
+All learn from the same replay, of rounds that the bundled plain policy plays against itself: "plain" on dense states
+and with the inner attack by autograd in float32; "integers" on compressed states and with the attack in 8-bit integers;
+"ours" also with layers in the precision that the processor is fast in, and the defence's loss on a part of each batch.
 Processor time of one thread, in turns. An hour is made of what a batch of rounds costs to play and to learn from.
 """
 
@@ -14,6 +15,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -23,15 +25,19 @@ import torch
 from benchmarks import trained
 from marlrobust.attacks.gradient import PGD
 from marlrobust.config import resolve
+from marlrobust.defenses import losses
 from marlrobust.games.magent.battle import Battle
 from marlrobust.policies.checkpoint import load_policy
 from marlrobust.streams import stream, torch_stream
-from marlrobust.training import actor_critic
 from marlrobust.training.mean_field import MeanFieldLearner
 from marlrobust.training.replay import Batch
 from marlrobust.training.self_play import SelfPlay
 from marlrobust.training.settings import TrainSettings
 from marlrobust.training.trainer import Trainer
+
+FULL: dict[str, Any] = {"precision": "float32", "defended_share": 1.0}
+FORMS: dict[str, dict[str, Any]] = {"plain": FULL, "integers": FULL, "ours": {}}
+"""Settings of each, beside those of a training."""
 
 
 def measure(repeats: int = 6) -> pd.DataFrame:
@@ -53,26 +59,27 @@ def measure(repeats: int = 6) -> pd.DataFrame:
         updates = int(learner.replay.owed // settings.batch_size)
         phase = replace(cast.phase(0), mu=settings.mu_max)
 
-        def update(dense: bool, n: int) -> None:
+        def update(form: str, n: int) -> None:
             batch = learner.replay.sample(settings.batch_size, stream(0, "replay", n))
-            batch = _dense(batch) if dense else batch
-            attack = partial(PGD, precision="float32") if dense else PGD
-            with mock.patch.object(actor_critic, "PGD", attack):
+            batch = _dense(batch) if form == "plain" else batch
+            attack = partial(PGD, precision="float32") if form == "plain" else PGD
+            learner.settings = settings.model_copy(update=FORMS[form])
+            with mock.patch.object(losses, "PGD", attack):
                 learner.update(batch, phase, torch_stream(0, "attack", n))
 
-        seconds = {True: np.inf, False: np.inf}
+        seconds = dict.fromkeys(FORMS, np.inf)
         for n in range(repeats):
-            for dense in seconds:
+            for form in seconds:
                 began = time.thread_time()
-                update(dense, n)
-                seconds[dense] = min(seconds[dense], time.thread_time() - began)
+                update(form, n)
+                seconds[form] = min(seconds[form], time.thread_time() - began)
     rows = []
-    for form, dense in (("plain", True), ("ours", False)):
-        whole = play + updates * seconds[dense]
+    for form, each in seconds.items():
+        whole = play + updates * each
         rows.append(
             {
                 "form": form,
-                "ms per update": 1e3 * seconds[dense],
+                "ms per update": 1e3 * each,
                 "updates": updates,
                 "seconds to play": play,
                 "seconds in all": whole,
@@ -84,7 +91,8 @@ def measure(repeats: int = 6) -> pd.DataFrame:
 
 
 def _dense(batch: Batch) -> Batch:
-    dense: Batch = batch._replace(states=_Dense(batch.states.dense()), next_states=batch.next_states.dense())  # type: ignore[arg-type]
+    now, after = _Dense(batch.states.dense()), _Dense(batch.next_states.dense())
+    dense: Batch = batch._replace(states=now, next_states=after)  # type: ignore[arg-type]
     return dense
 
 
@@ -97,6 +105,9 @@ class _Dense(torch.Tensor):
 
     def dense(self) -> torch.Tensor:
         return self.as_subclass(torch.Tensor)
+
+    def first(self, n: int) -> torch.Tensor:
+        return self.dense()[:n]
 
 
 if __name__ == "__main__":
