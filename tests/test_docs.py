@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import marlrobust
 from marlrobust.attacks import ATTACKS
 from marlrobust.cli import main
+from marlrobust.defenses.methods import METHODS
 from marlrobust.rows import Decision, DecisionFacts, dictionary
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +59,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     does all work."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(ATTACKS, "_entries", dict(ATTACKS._entries))
+    for registry in (ATTACKS, METHODS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     yield tmp_path
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
