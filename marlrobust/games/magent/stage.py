@@ -69,6 +69,8 @@ class Sight:
         """What the group's living agents see, (m, height, width, channels)."""
         n, features = self.engine.get_num(handle), self.engine.get_feature_space(handle)
         views = np.zeros((n, *self.engine.get_view_space(handle)), np.float32)
+        if n == 0:  # the engine reads the first agent, which is not there
+            return views
         own = np.zeros((n, *features), np.float32)
         both = (ctypes.c_void_p * 2)(views.ctypes.data, own.ctypes.data)
         _LIB.env_get_observation(self.engine.game, handle, both)
