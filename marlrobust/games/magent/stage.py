@@ -36,7 +36,8 @@ class Sight:
         of what nobody plays. The round has just begun."""
         self.engine, self.config, self.handles, self.groups = engine, config, handles, groups
         self.firsts = [min(engine.get_agent_id(handle).tolist(), default=0) for handle in handles]
-        self.bodies = [_body(self._views(handle)) for handle in handles]
+        self.buffers = [self._buffers(handle) for handle in handles]
+        self.bodies = [_body(self._views(i)) for i in range(len(handles))]
 
     def stage(self) -> Stage:
         """See `Watchable.stage`."""
@@ -59,22 +60,27 @@ class Sight:
     def places(self) -> list[Places]:
         """See `Watchable.places`."""
         found = []
-        for handle, first, body in zip(self.handles, self.firsts, self.bodies, strict=True):
-            health = self._views(handle)[:, body.y, body.x, HEALTH]
+        for i, (handle, first, body) in enumerate(zip(self.handles, self.firsts, self.bodies, strict=True)):
+            health = self._views(i)[:, body.y, body.x, HEALTH]
             agents = self.engine.get_agent_id(handle).astype(np.int64) - first
             found.append(Places(agents, self.engine.get_pos(handle).astype(np.float32), health.clip(0, 1)))
         return found
 
-    def _views(self, handle: Any) -> Floats:
-        """What the group's living agents see, (m, height, width, channels)."""
-        n, features = self.engine.get_num(handle), self.engine.get_feature_space(handle)
-        views = np.zeros((n, *self.engine.get_view_space(handle)), np.float32)
-        if n == 0:  # the engine reads the first agent, which is not there
-            return views
-        own = np.zeros((n, *features), np.float32)
-        both = (ctypes.c_void_p * 2)(views.ctypes.data, own.ctypes.data)
-        _LIB.env_get_observation(self.engine.game, handle, both)
-        return views
+    def _views(self, i: int) -> Floats:
+        """What the living agents of group number i see, (m, height, width, channels)."""
+        handle, (views, own) = self.handles[i], self.buffers[i]
+        n = self.engine.get_num(handle)
+        if n:
+            both = (ctypes.c_void_p * 2)(views.ctypes.data, own.ctypes.data)
+            _LIB.env_get_observation(self.engine.game, handle, both)
+        return views[:n]
+
+    def _buffers(self, handle: Any) -> tuple[Floats, Floats]:
+        """Views and features of a whole group, and a row to spare: kept for the round, as the game keeps its own."""
+        n = self.engine.get_num(handle) + 1
+        shapes = (self.engine.get_view_space(handle), self.engine.get_feature_space(handle))
+        views, own = (np.zeros((n, *shape), np.float32) for shape in shapes)
+        return views, own
 
     def _acts(self, handle: Any, body: _Body) -> tuple[Act, ...]:
         """The engine's actions, in its order: every cell that is near enough to go to, row by row, and then every one
