@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_no_process_outlives_a_script(tmp_path: Path, number: signal.Signals) ->
         [sys.executable, tmp_path / "long.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     wait_for(lambda: len(children(process.pid)) >= 2)
+    time.sleep(1)  # while the second is being started a signal may meet neither of them
     below = children(process.pid)
     process.send_signal(number)
     process.communicate(timeout=30)
