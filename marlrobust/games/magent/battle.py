@@ -23,7 +23,8 @@ class Battle(Armies):
     teams: ClassVar[Teams] = {"red": ("soldier",), "blue": ("soldier",)}
 
     # Trained on shorter rounds: a trained team has won or lost by then, an untrained one stands about.
-    preset: ClassVar[dict[str, Any]] = {"game": {"max_steps": 200}}
+    # Half of the rounds against itself can end with everybody standing about.
+    preset: ClassVar[dict[str, Any]] = {"game": {"max_steps": 200}, "past_share": 0.75}
     short: ClassVar[dict[str, Any]] = {"normal_rounds": 400, "loop_rounds": 48, "robust_entropy": 0.05}
 
     map_size: int = Field(40, ge=12, le=400, description="Side of the map, in cells; 40 has 64 agents per side.")
