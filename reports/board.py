@@ -30,7 +30,7 @@ def board(records: Sequence[Submission]) -> pd.DataFrame:
     lines = []
     for record in records:
         s = record.standing
-        line: dict[str, Any] = {**s.protocol, "policy": s.name, "method": s.method, "trainings": len(s.runs)}
+        line: dict[str, Any] = {**s.protocol, "policy": s.name, "trainings": len(s.runs)}
         for m in _metrics(records):
             for where, estimates in (("clean", s.clean), ("worst", s.worst)):
                 line |= _ends(f"{where}_{m.short}", estimates.get(m.column))
@@ -76,7 +76,7 @@ def write_board(records: Sequence[Submission], folder: Path) -> list[Path]:
     )
     protocol = list(records[0].standing.protocol)
     tables = [
-        {"title": _title(records[0].standing if own.empty else _standing(records, own.iloc[0])), "lines": shown(own)}
+        {"title": _title(_standing(records, own.iloc[0])), "lines": shown(own)}
         for _, own in lines.groupby(protocol, sort=False, dropna=False)
     ]
     page = environment.get_template("leaderboard.html.j2").render(tables=tables, total=len(lines))

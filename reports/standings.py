@@ -47,7 +47,8 @@ class Estimate(_Frozen):
 class Standing(_Frozen):
     """One method, or policy, in one game, over its training runs.
 
-    runs: the policies, one per training; over: what the intervals are over; protocol: what records have to share to
+    name: of the method, or of the policy; runs: the policies, one per training;
+    over: what the intervals are over; protocol: what records have to share to
     stand in one table; attacks: what was tried; clean, worst: metric's column to its estimate, worst under
     `worst_attack`, the one of which least is left; kept: that share; proven: share of the attacked decisions, 0 to 1;
     doubts: names of the checks that were raised; seconds: one training took, None where it is not known; rounds: per
@@ -55,7 +56,6 @@ class Standing(_Frozen):
     """
 
     name: str
-    method: str
     runs: tuple[PolicyFacts, ...]
     over: Literal["trainings", "rounds"]
     protocol: dict[str, Any]
@@ -155,7 +155,6 @@ def _standing(
     one = cells[cells["attacked_agents"] == first["attacked_agents"]].iloc[0]
     return Standing(
         name=method,
-        method=method,
         runs=runs,
         over="trainings" if len(after) > 1 else "rounds",
         protocol={

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from marlrobust.defenses.intervals import bounded
 from marlrobust.errors import UserError
-from marlrobust.games.game import Decisions, Game, Group, Ints, can_swap
+from marlrobust.games.game import Decisions, Game, Group, Ints, can_swap, refuse_other_actions
 from marlrobust.games.scenario import Scenario
 from marlrobust.games.symmetry import Symmetry
 from marlrobust.policies.adapters import as_policy
@@ -73,6 +73,7 @@ class Distillation:
 
     def _learner(self, i: int, group: Group, stored: StoredTeam) -> Pupil:
         """One with random weights, and its teacher's critic if that has one of this shape."""
+        refuse_other_actions(group, "distillation is")
         s, teacher = self.settings, self.teachers[group.role]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(s.seed, "weights", i).integers(2**31)))
